@@ -1,0 +1,240 @@
+/* alloc.c - see alloc.h.
+   SPDX-License-Identifier: MIT */
+#include "alloc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "clock.h"
+#include "defs.h"
+#include "heap.h"
+
+#define UNIT UINT64_C(64)
+#define PAGE UINT64_C(4096)
+#define STEP (UINT64_C(64) << 10)      /* the small blocks' memory grows by */
+#define WARM_LIMIT (UINT64_C(64) << 20) /* kept for reuse, at most, but one */
+#define WARM_NS INT64_C(500000000)      /* kept for reuse, at longest */
+#define COLD UINT64_C(0x10000)          /* in meta: its pages were given back */
+
+uint64_t alloc_class_size(unsigned class)
+{
+  if (class < 4) return (class + 1) * UNIT;
+  return ((uint64_t)(class % 4 + 5) << (class / 4 - 1)) * UNIT;
+}
+
+/* The smallest class whose blocks have `size` bytes. */
+static unsigned find_class(uint64_t size)
+{
+  uint64_t units = (size + UNIT - 1) / UNIT - 1;
+  if (units < 4) return (unsigned)units;
+  unsigned exponent = 63 - (unsigned)__builtin_clzll(units);
+  return (exponent - 1) * 4 + (unsigned)(units >> (exponent - 2) & 3);
+}
+
+static struct block *block_at(uint64_t offset)
+{
+  return heap_at(offset);
+}
+
+static int is_large(unsigned class)
+{
+  return alloc_class_size(class) >= LARGE_BLOCK;
+}
+
+void alloc_push_in_transaction(uint64_t *list, uint64_t offset)
+{
+  struct block *block = block_at(offset);
+  uint64_t next = heap_get(list);
+  heap_set(&block->next, next);
+  heap_set(&block->link, heap_offset(list));
+  if (next) heap_set(&block_at(next)->link, heap_offset(&block->next));
+  heap_set(list, offset);
+}
+
+void alloc_unlink_in_transaction(uint64_t offset)
+{
+  struct block *block = block_at(offset);
+  uint64_t link = heap_get(&block->link), next = heap_get(&block->next);
+  if (link == 0) return;
+  heap_set(heap_at(link), next);
+  if (next) heap_set(&block_at(next)->link, link);
+  heap_set(&block->link, 0);
+}
+
+/* Takes the first block of a free list; 0 when there is none. */
+static uint64_t take_free(uint64_t *list)
+{
+  uint64_t offset = heap_get(list);
+  if (offset) alloc_unlink_in_transaction(offset);
+  return offset;
+}
+
+/* Takes a block that was never used; 0 when the heap is full. */
+static uint64_t take_fresh(unsigned class)
+{
+  uint64_t size = alloc_class_size(class);
+  uint64_t *top = &heap->small_top, end = heap->size / 16;
+  if (is_large(class)) {
+    size = (size + PAGE - 1) / PAGE * PAGE;
+    top = &heap->large_top;
+    end = heap->size;
+  }
+  uint64_t offset = heap_get(top);
+  if (size > end || offset > end - size) return 0;
+  heap_set(top, offset + size);
+  return offset;
+}
+
+int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
+                         uint64_t *result)
+{
+  if (size > heap->size) return -ENOMEM;
+  unsigned class = find_class(size + sizeof(struct block));
+  uint64_t offset = take_free(&heap->warm[class]), cold = 0;
+  if (offset && is_large(class))
+    heap_set(&heap->warm_bytes,
+             heap_get(&heap->warm_bytes) - alloc_class_size(class));
+  if (offset == 0) {
+    cold = COLD;
+    offset = take_free(&heap->cold[class]);
+  }
+  if (offset == 0) offset = take_fresh(class);
+  if (offset == 0) return -ENOMEM;
+  uint64_t generation = heap_get(&heap->generation) + 1;
+  heap_set(&heap->generation, generation);
+  struct block *block = block_at(offset);
+  heap_set(&block->meta, class | (uint64_t)kind << 8 | cold);
+  heap_set(&block->generation, generation);
+  alloc_push_in_transaction(list, offset);
+  *result = offset;
+  return 0;
+}
+
+void alloc_populate(uint64_t from, uint64_t size)
+{
+  uint64_t start = from / PAGE * PAGE;
+  uint64_t end = (from + size + PAGE - 1) / PAGE * PAGE;
+  /* Only a hint: where it is not known, the pages come one by one. */
+  madvise(heap_at(start), end - start, MADV_POPULATE_WRITE);
+}
+
+/* Makes the pages of a new block ready. Small blocks share pages, so memory
+   for them comes a step ahead. */
+static void warm_up(uint64_t offset, size_t size)
+{
+  struct block *block = block_at(offset);
+  if (is_large(block_class(block->meta)))
+    alloc_populate(offset, size + sizeof *block);
+  else if (offset % STEP < sizeof *block || offset % STEP + size > STEP)
+    alloc_populate((offset + size) / STEP * STEP, STEP);
+}
+
+int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
+                uint64_t *result)
+{
+  heap_begin();
+  int rc = alloc_in_transaction(size, kind, list, result);
+  heap_end();
+  if (rc != 0) return rc;
+  uint64_t meta = block_at(*result)->meta;
+  if (is_large(block_class(meta)))
+    atomic_store_explicit(&heap->large_used, clock_now(),
+                          memory_order_relaxed);
+  if (meta & COLD) warm_up(*result, size);
+  return 0;
+}
+
+void alloc_free_in_transaction(uint64_t offset)
+{
+  struct block *block = block_at(offset);
+  unsigned class = block_class(heap_get(&block->meta));
+  alloc_unlink_in_transaction(offset);
+  heap_set(&block->meta, class);
+  heap_set(&block->generation, 0);
+  alloc_push_in_transaction(&heap->warm[class], offset);
+  if (is_large(class))
+    heap_set(&heap->warm_bytes,
+             heap_get(&heap->warm_bytes) + alloc_class_size(class));
+}
+
+void alloc_free(uint64_t offset)
+{
+  int large = is_large(block_class(block_at(offset)->meta));
+  heap_begin();
+  alloc_free_in_transaction(offset);
+  heap_end();
+  if (large)
+    atomic_store_explicit(&heap->large_used, clock_now(),
+                          memory_order_relaxed);
+}
+
+size_t alloc_room(uint64_t offset)
+{
+  uint64_t meta = block_at(offset)->meta;
+  return (size_t)(alloc_class_size(block_class(meta)) - sizeof(struct block) -
+                  block_references(meta) * sizeof(uint64_t));
+}
+
+/* The class with the largest warm free block, or HEAP_CLASSES. `spare` blocks
+   are passed over: the last one freed is kept while it may be wanted. */
+static unsigned find_warm(int keep_last)
+{
+  for (unsigned class = HEAP_CLASSES; class-- > 0 && is_large(class);) {
+    uint64_t first = heap_get(&heap->warm[class]);
+    if (first && keep_last) first = heap_get(&block_at(first)->next);
+    if (first) return class;
+  }
+  return HEAP_CLASSES;
+}
+
+/* Takes a warm free block out of its list into `owned`. */
+static uint64_t take_warm(unsigned class, uint64_t *owned)
+{
+  uint64_t offset = take_free(&heap->warm[class]);
+  heap_set(&heap->warm_bytes,
+           heap_get(&heap->warm_bytes) - alloc_class_size(class));
+  heap_set(&block_at(offset)->meta, class | (uint64_t)BLOCK_BYTES << 8);
+  alloc_push_in_transaction(owned, offset);
+  return offset;
+}
+
+/* Gives back all pages of the block but the one with its head. */
+static void punch(uint64_t offset, unsigned class)
+{
+  uint64_t from = (offset + sizeof(struct block) + PAGE - 1) / PAGE * PAGE;
+  uint64_t end = (offset + alloc_class_size(class)) / PAGE * PAGE;
+  fallocate(heap_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+            (off_t)(end - from));
+}
+
+/* Gives one warm block back to the system. 0 when there is none to give. */
+static int cool_one(uint64_t *owned, int keep_last)
+{
+  heap_begin();
+  unsigned class = find_warm(keep_last);
+  uint64_t offset = class < HEAP_CLASSES ? take_warm(class, owned) : 0;
+  heap_end();
+  if (offset == 0) return 0;
+  punch(offset, class);
+  heap_begin();
+  alloc_unlink_in_transaction(offset);
+  heap_set(&block_at(offset)->meta, class);
+  alloc_push_in_transaction(&heap->cold[class], offset);
+  heap_end();
+  return 1;
+}
+
+void alloc_trim(uint64_t *owned)
+{
+  uint64_t warm = *(volatile uint64_t *)&heap->warm_bytes;
+  if (LIKELY(warm == 0)) return;
+  int64_t used =
+      atomic_load_explicit(&heap->large_used, memory_order_relaxed);
+  if (clock_now() - used > WARM_NS)
+    while (cool_one(owned, 0)) continue;
+  else
+    while (*(volatile uint64_t *)&heap->warm_bytes > WARM_LIMIT)
+      if (!cool_one(owned, 1)) break;
+}

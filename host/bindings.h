@@ -1,0 +1,14 @@
+/* bindings.h - the openers of the modules written in C, one for each l*.c.
+   Layer 4.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_BINDINGS_H
+#define MOONFORK_BINDINGS_H
+
+#include <lua.h>
+
+int luaopen_moonfork_core_codec(lua_State *L);
+int luaopen_moonfork_core_process(lua_State *L);
+int luaopen_moonfork_core_queue(lua_State *L);
+int luaopen_moonfork_core_system(lua_State *L);
+
+#endif

@@ -1,0 +1,216 @@
+/* child.c - see child.h.
+   SPDX-License-Identifier: MIT */
+#include "child.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "defs.h"
+#include "fdio.h"
+#include "heap.h"
+#include "interrupt.h"
+#include "object.h"
+#include "process.h"
+#include "slot.h"
+
+#define INTERRUPTED_GRACE 0.4 /* seconds; all must be over within one */
+#define COMMAND 8             /* arguments of a command, at most */
+#define NAME_SIZE 48          /* of a slot's name in one of them */
+
+static struct child *running;
+static const char *const *command;
+static const char *last_argument;
+static const char generator; /* key of the registry: math.random */
+
+void child_open(lua_State *L)
+{
+  lua_getglobal(L, "math");
+  lua_getfield(L, -1, "random");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &generator);
+  lua_pop(L, 1);
+}
+
+/* Draws 64 bits from the state's generator. */
+static uint64_t draw(lua_State *L)
+{
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &generator);
+  lua_pushinteger(L, 0);
+  lua_call(L, 1, 1);
+  uint64_t bits = (uint64_t)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return bits;
+}
+
+int child_prepare(lua_State *L, struct child *child, const char *name,
+                  unsigned flags)
+{
+  uint64_t seeds[2] = {draw(L), draw(L)};
+  int rc = slot_create(&child->slot);
+  if (rc != 0) return rc;
+  struct slot *slot = slot_at(child->slot);
+  child->generation = slot->block.generation;
+  child->owner = slot_self_at;
+  slot->parent_pid = (uint32_t)getpid();
+  slot->flags = flags;
+  memcpy(slot->seeds, seeds, sizeof seeds);
+  strncpy(slot->name, name, SLOT_NAME - 1);
+  return 0;
+}
+
+void child_abandon(struct child *child)
+{
+  object_reap(slot_at(child->slot));
+  object_free_slot(child->slot);
+  child->slot = 0;
+}
+
+void child_flush(void)
+{
+  static int lines;
+  fflush(NULL);
+  if (!lines) setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+  lines = 1;
+}
+
+void child_started(struct child *child, pid_t pid, int pidfd)
+{
+  child->pid = pid;
+  child->pidfd = pidfd;
+  child->next = running;
+  child->link = &running;
+  if (running) running->link = &child->next;
+  running = child;
+}
+
+void child_set_command(const char *const *arguments, const char *last)
+{
+  command = arguments;
+  last_argument = last;
+}
+
+/* Writes the last argument; `room` bytes hold any slot's name. */
+static void name_slot(const struct child *child, char *text, size_t room)
+{
+  char name[NAME_SIZE];
+  snprintf(name, sizeof name, "%" PRIu64 ":%" PRIu64, child->slot,
+           child->generation);
+  const char *at = strstr(last_argument, "%s");
+  snprintf(text, room, "%.*s%s%s", (int)(at - last_argument), last_argument,
+           name, at + 2);
+}
+
+int child_spawn(struct child *child, int fd)
+{
+  char last[strlen(last_argument) + NAME_SIZE];
+  const char *arguments[COMMAND];
+  int count = 0, pidfd;
+  pid_t pid;
+  for (; command[count]; count++) arguments[count] = command[count];
+  name_slot(child, last, sizeof last);
+  arguments[count] = last;
+  arguments[count + 1] = NULL;
+  child_flush();
+  int rc = process_spawn((char *const *)(uintptr_t)arguments, heap_fd(), fd,
+                         &pid, &pidfd);
+  if (rc == 0) child_started(child, pid, pidfd);
+  return rc;
+}
+
+/* Takes the child out of the list of those that run. */
+static void unlink_child(struct child *child)
+{
+  if (child->link == NULL) return;
+  *child->link = child->next;
+  if (child->next) child->next->link = child->link;
+  child->link = NULL;
+}
+
+int child_wait(struct child *child, int64_t deadline)
+{
+  if (child->ended) return 0;
+  int rc = process_wait(child->pidfd, deadline, &child->exitcode);
+  if (rc == -ECHILD)
+    child->exitcode = CHILD_UNKNOWN;
+  else if (rc != 0)
+    return rc;
+  child->ended = 1;
+  unlink_child(child);
+  object_reap(slot_at(child->slot));
+  object_reap_orphans();
+  alloc_trim(&slot_self->owned);
+  return 0;
+}
+
+void child_free(struct child *child)
+{
+  if (child->slot == 0) return;
+  fdio_close(child->pidfd);
+  object_free_slot(child->slot);
+  child->slot = 0;
+}
+
+struct child *child_first(void)
+{
+  return running;
+}
+
+void child_forget_all(void)
+{
+  running = NULL;
+}
+
+static int is_daemon(const struct child *child)
+{
+  return (slot_at(child->slot)->flags & (SLOT_DAEMON | SLOT_SERVER)) != 0;
+}
+
+/* Waits for those that are no daemons. Nonzero: interrupted. */
+static int join_all(void)
+{
+  for (struct child *child = running, *next; child; child = next) {
+    next = child->next;
+    while (!is_daemon(child) && child_wait(child, CLOCK_FOREVER) == -EINTR)
+      if (interrupt_seen()) return 1;
+  }
+  return 0;
+}
+
+static void signal_all(int signal)
+{
+  for (struct child *child = running; child; child = child->next)
+    process_signal(child->pidfd, signal);
+}
+
+/* Waits for all until the deadline. */
+static void wait_all(int64_t deadline)
+{
+  while (running) {
+    int rc = child_wait(running, deadline);
+    if (rc != 0 && rc != -EINTR) return;
+  }
+}
+
+/* Ends all that are left: asks, then kills. */
+static void end_all(double grace)
+{
+  if (running == NULL) return;
+  signal_all(SIGTERM);
+  wait_all(clock_deadline(grace));
+  signal_all(SIGKILL);
+  wait_all(CLOCK_FOREVER);
+}
+
+int child_finish(int interrupted)
+{
+  if (slot_self == NULL ||
+      atomic_load(&slot_self->pid) != (uint32_t)getpid())
+    return interrupted;
+  if (!interrupted) interrupted = join_all();
+  end_all(interrupted ? INTERRUPTED_GRACE : CHILD_GRACE);
+  return interrupted;
+}

@@ -1,0 +1,73 @@
+/* child.h - the children of this process, seen from here.
+   Layer 3. A child is started with a slot of its own, held by pidfd, waited
+   for, and reaped: what it held in the shared heap is given back. What it does
+   over there is target.h.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_CHILD_H
+#define MOONFORK_CHILD_H
+
+#include <lua.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define CHILD_GRACE 1.0 /* seconds from SIGTERM to SIGKILL, at the end */
+
+/* The status of a child whose exit code somebody else has taken. */
+#define CHILD_UNKNOWN 255
+
+struct child {
+  uint64_t slot;       /* 0: not started, or freed */
+  uint64_t generation; /* of the slot */
+  uint64_t owner;      /* the slot of the process whose child it is */
+  pid_t pid;
+  int pidfd;
+  int ended;
+  int exitcode;                /* once it has ended */
+  struct child *next, **link;  /* those that run; or NULL */
+};
+
+/* Notes the generator of random numbers of the state. Once for each state. */
+void child_open(lua_State *L);
+
+/* A slot for a child that is about to start, with all that it needs to know;
+   its seeds are drawn from this process's generator. 0 or -errno. */
+int child_prepare(lua_State *L, struct child *child, const char *name,
+                  unsigned flags);
+
+/* Gives back what child_prepare made; the child never ran. */
+void child_abandon(struct child *child);
+
+/* Starts the child as a fresh program that runs what its slot's start block
+   says. `fd` is handed over as descriptor 4 unless negative. 0 or -errno. */
+int child_spawn(struct child *child, int fd);
+
+/* How a fresh program of this kind is told that it is a child: the arguments
+   before the last, NULL-terminated, and the last, in which %s stands for the
+   name of the slot. Both are kept by pointer. */
+void child_set_command(const char *const *arguments, const char *last);
+
+/* The child runs now, as `pid`; it counts among this process's children. */
+void child_started(struct child *child, pid_t pid, int pidfd);
+
+/* Flushes what this process has written, so that no child writes it again;
+   from now on it writes whole lines. */
+void child_flush(void);
+
+/* Waits for the end, then reaps. 0, -ETIMEDOUT or -EINTR. */
+int child_wait(struct child *child, int64_t deadline);
+
+/* Frees the slot of a child that has ended, and its pidfd. */
+void child_free(struct child *child);
+
+/* The children that run, a list; those of the parent are not among them. */
+struct child *child_first(void);
+
+/* In a child: none of the parent's children are its own. */
+void child_forget_all(void);
+
+/* What the end of a program does: children that are no daemons are waited
+   for, daemons are ended. `interrupted`: all are ended. Nonzero when an
+   interrupt came (also meanwhile). */
+int child_finish(int interrupted);
+
+#endif

@@ -1,0 +1,54 @@
+/* futex.c - see futex.h.
+   SPDX-License-Identifier: MIT */
+#include "futex.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+#define SPIN_NS 5000
+#define PAUSES_PER_LOOK 8
+
+int futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline)
+{
+  int64_t left = clock_left(deadline);
+  if (left == 0) return -ETIMEDOUT;
+  struct timespec slice =
+      clock_timespec(left < FUTEX_SLICE ? left : FUTEX_SLICE);
+  long rc = syscall(SYS_futex, word, FUTEX_WAIT, seen, &slice, NULL, 0);
+  return rc == -1 && errno == EINTR ? -EINTR : 0;
+}
+
+int futex_wake(_Atomic uint32_t *word, int count)
+{
+  long woken = syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
+  return woken > 0 ? (int)woken : 0;
+}
+
+/* CPUs that this process may run on; asked for once. */
+static int count_cpus(void)
+{
+  static int cpus;
+  if (cpus == 0) {
+    cpu_set_t set;
+    cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 2;
+  }
+  return cpus;
+}
+
+int futex_spin(_Atomic uint32_t *word, uint32_t seen)
+{
+  if (count_cpus() < 2) return 0;
+  int64_t end = clock_now() + SPIN_NS;
+  do {
+    for (int i = 0; i < PAUSES_PER_LOOK; i++) {
+      if (atomic_load_explicit(word, memory_order_acquire) != seen) return 1;
+      futex_pause();
+    }
+  } while (clock_now() < end);
+  return 0;
+}

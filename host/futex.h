@@ -1,0 +1,37 @@
+/* futex.h - sleeping on a word of shared memory.
+   Layer 1. Process-shared futexes, and the one policy for waiting: spin
+   briefly (never on one CPU), then sleep, never longer than FUTEX_SLICE
+   before the caller looks at the state again, so that a wake-up lost with a
+   killed process delays and never hangs.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_FUTEX_H
+#define MOONFORK_FUTEX_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define FUTEX_SLICE INT64_C(100000000) /* 100 ms */
+
+/* Sleeps while *word == seen, until woken, until the deadline, or for one
+   slice. 0: look again. -ETIMEDOUT: the deadline has passed. -EINTR: a signal
+   handler ran. May return 0 without cause. */
+int futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
+
+/* Wakes up to `count` sleepers; returns how many were woken. */
+int futex_wake(_Atomic uint32_t *word, int count);
+
+/* Spins for a few microseconds while *word == seen. 1: it has changed. 0: it
+   has not, or this machine has one CPU: sleep. */
+int futex_spin(_Atomic uint32_t *word, uint32_t seen);
+
+/* Tells the processor that this is a spinning loop. */
+static inline void futex_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+#endif

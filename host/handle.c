@@ -1,0 +1,147 @@
+/* handle.c - see handle.h.
+   SPDX-License-Identifier: MIT */
+#include "handle.h"
+
+#include <errno.h>
+
+#include "lsupport.h"
+#include "object.h"
+
+static struct {
+  const char *name, *module;
+} types[OBJECT_TYPES];
+
+static const char known;  /* key of the registry: generation -> handle */
+static const char marker; /* in the metatable of every handle */
+
+void handle_set_type(unsigned type, const char *name, const char *module)
+{
+  types[type].name = name;
+  types[type].module = module;
+}
+
+/* Pushes the table of this process's handles, which keeps none alive. */
+static void push_known(lua_State *L)
+{
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &known) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_newtable(L);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &known);
+}
+
+/* A forked child gives nothing back that its parent still uses: what it
+   inherited is held for it until it ends. */
+static int collect(lua_State *L)
+{
+  struct handle *handle = lua_touserdata(L, 1);
+  if (handle->holder && handle->owner == slot_self_at)
+    object_release(handle->holder);
+  handle->holder = 0;
+  return 0;
+}
+
+static int describe(lua_State *L)
+{
+  const struct handle *handle = lua_touserdata(L, 1);
+  lua_pushfstring(L, "%s: %p", types[handle->type].name,
+                  (void *)(uintptr_t)handle->id.offset);
+  return 1;
+}
+
+void handle_new_type(lua_State *L, unsigned type, const luaL_Reg *methods,
+                     const luaL_Reg *metamethods)
+{
+  static const luaL_Reg shared[] = {
+      {"__gc", collect}, {"__tostring", describe}, {NULL, NULL}};
+  if (!luaL_newmetatable(L, types[type].name)) return;
+  luaL_setfuncs(L, shared, 0);
+  luaL_setfuncs(L, metamethods, 0);
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  lua_setfield(L, -2, "__index");
+  lua_pushboolean(L, 1);
+  lua_rawsetp(L, -2, &marker);
+}
+
+/* Pushes the metatable of a type; loads its module the first time. */
+static void push_metatable(lua_State *L, unsigned type)
+{
+  if (luaL_getmetatable(L, types[type].name) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_getglobal(L, "require");
+  lua_pushstring(L, types[type].module);
+  lua_call(L, 1, 0);
+  luaL_getmetatable(L, types[type].name);
+}
+
+struct handle *handle_new(lua_State *L, unsigned type)
+{
+  struct handle *handle = lua_newuserdatauv(L, sizeof *handle, 0);
+  *handle = (struct handle){.type = type};
+  push_metatable(L, type);
+  lua_setmetatable(L, -2);
+  return handle;
+}
+
+void handle_fill(lua_State *L, struct handle *handle, uint64_t at,
+                 uint64_t holder)
+{
+  const struct object *object = heap_at(at);
+  handle->id = (struct handle_id){at, object->block.generation};
+  handle->holder = holder;
+  handle->owner = slot_self_at;
+  push_known(L);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, (lua_Integer)handle->id.generation);
+  lua_pop(L, 1);
+}
+
+/* Pushes this process's handle for the object, when it has one. */
+static int push_old(lua_State *L, struct handle_id id)
+{
+  push_known(L);
+  lua_rawgeti(L, -1, (lua_Integer)id.generation);
+  lua_remove(L, -2);
+  const struct handle *handle = lua_touserdata(L, -1);
+  if (handle && handle->id.offset == id.offset) return 1;
+  lua_pop(L, 1);
+  return 0;
+}
+
+int handle_push(lua_State *L, struct handle_id id)
+{
+  if (push_old(L, id)) return 0;
+  int type = object_type(id.offset, id.generation);
+  if (type < 0) return type;
+  struct handle *handle = handle_new(L, (unsigned)type);
+  uint64_t holder;
+  int rc = object_hold(id.offset, id.generation, &holder);
+  if (rc == 0) {
+    handle_fill(L, handle, id.offset, holder);
+    return 0;
+  }
+  lua_pop(L, 1);
+  if (rc != -ESTALE) lsupport_fail(L, "shared heap", rc);
+  return rc;
+}
+
+struct handle *handle_test(lua_State *L, int index)
+{
+  struct handle *handle = lua_touserdata(L, index);
+  if (handle == NULL || !lua_getmetatable(L, index)) return NULL;
+  int is_handle = lua_rawgetp(L, -1, &marker) == LUA_TBOOLEAN;
+  lua_pop(L, 2);
+  return is_handle ? handle : NULL;
+}
+
+void *handle_check(lua_State *L, int index, unsigned type)
+{
+  const struct handle *handle =
+      luaL_checkudata(L, index, types[type].name);
+  return heap_at(handle->id.offset);
+}

@@ -1,0 +1,59 @@
+/* handle.h - shared objects as Lua values.
+   Layer 3. A handle is a userdata that stands for an object in the shared
+   heap (a queue, an event...) and holds a reference to it, so the object
+   lives while any process, message or argument names it. One process has one
+   handle for an object: pushing it again gives the same userdata.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_HANDLE_H
+#define MOONFORK_HANDLE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdint.h>
+
+/* What names an object to any process of the universe. */
+struct handle_id {
+  uint64_t offset;     /* where it stands in the heap */
+  uint64_t generation; /* which object it is that stands there */
+};
+
+/* The head of every handle's userdata. */
+struct handle {
+  struct handle_id id;
+  uint64_t holder; /* the block that holds this process's reference */
+  uint64_t owner;  /* the slot of the process that made this userdata */
+  unsigned type;   /* enum object_type of object.h */
+};
+
+/* Says how the objects of a type look in Lua: the name of their metatable and
+   the module that makes it. Once, before the first is pushed. */
+void handle_set_type(unsigned type, const char *name, const char *module);
+
+/* Pushes the metatable of a type, made at the first call: with `methods` in the
+   table at __index, `metamethods`, and what all handles share. */
+void handle_new_type(lua_State *L, unsigned type, const luaL_Reg *methods,
+                     const luaL_Reg *metamethods);
+
+/* Pushes a handle of nothing yet: first the userdata, then the object, so that
+   what raises in between leaves nothing lost. */
+struct handle *handle_new(lua_State *L, unsigned type);
+
+/* The handle at the top stands for the object from now on, which `holder`, a
+   block of this process, holds. */
+void handle_fill(lua_State *L, struct handle *handle, uint64_t object,
+                 uint64_t holder);
+
+/* The handle at `index`, or NULL when that is something else. */
+struct handle *handle_test(lua_State *L, int index);
+
+/* Pushes the handle for a live object; the type comes from the object. Takes
+   a reference of its own. 0, or -ESTALE when the object is gone or never was
+   (nothing is pushed; any bits may be asked for). Raises when out of memory.
+   Loads the Lua module of the type, which may run Lua code. */
+int handle_push(lua_State *L, struct handle_id id);
+
+/* The object of the handle at `index`, which must be of `type`; raises a
+   type error otherwise. */
+void *handle_check(lua_State *L, int index, unsigned type);
+
+#endif

@@ -1,0 +1,192 @@
+/* heap.c - see heap.h.
+   SPDX-License-Identifier: MIT */
+#include "heap.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "defs.h"
+#include "futex.h"
+
+#define MAGIC UINT64_C(0x31306b726f666e6d) /* "mnfork01" */
+#define LARGEST (UINT64_C(1) << 40)
+#define SMALLEST (UINT64_C(1) << 26)
+#define LOCK_SPINS 100
+
+struct heap_header *heap;
+static int descriptor = -1;
+static unsigned logged; /* stores of the transaction under way */
+
+/* Maps `size` bytes of the descriptor. */
+static int map(uint64_t size)
+{
+  void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_NORESERVE, descriptor, 0);
+  if (base == MAP_FAILED) return -errno;
+  heap = base;
+  return 0;
+}
+
+/* Maps the largest heap that the limits of this process allow. A file larger
+   than RLIMIT_FSIZE would be answered with a signal, so ask first. */
+static int map_largest(void)
+{
+  struct rlimit file;
+  int rc = -ENOMEM;
+  if (getrlimit(RLIMIT_FSIZE, &file) != 0) file.rlim_cur = RLIM_INFINITY;
+  for (uint64_t size = LARGEST; rc != 0 && size >= SMALLEST; size /= 4) {
+    if (size > file.rlim_cur) continue;
+    rc = ftruncate(descriptor, (off_t)size) == 0 ? map(size) : -errno;
+    if (rc == 0) heap->size = size;
+  }
+  return rc;
+}
+
+void heap_init_lock(pthread_mutex_t *lock)
+{
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(lock, &attributes);
+  pthread_mutexattr_destroy(&attributes);
+}
+
+static void forget(void)
+{
+  close(descriptor);
+  descriptor = -1;
+}
+
+int heap_create(void)
+{
+  if (heap) return 0;
+  descriptor = memfd_create("moonfork", MFD_CLOEXEC);
+  if (descriptor < 0) return -errno;
+  int rc = map_largest();
+  if (rc != 0) {
+    forget();
+    return rc;
+  }
+  /* The kernel's generator is seeded long before a script runs. */
+  if (getrandom(&heap->universe, sizeof heap->universe, 0) < 0)
+    heap->universe = (uint64_t)getpid();
+  heap->generation = heap->universe & ~UINT64_C(0xffffffff);
+  heap->magic = MAGIC;
+  heap->small_top = (sizeof *heap + 63) / 64 * 64;
+  heap->large_top = heap->size / 16;
+  heap_init_lock(&heap->lock);
+  return 0;
+}
+
+int heap_attach(int fd)
+{
+  struct stat status;
+  if (fstat(fd, &status) != 0) return -errno;
+  descriptor = fd;
+  int rc = map((uint64_t)status.st_size);
+  if (rc == 0 && heap->magic != MAGIC) {
+    munmap(heap, (size_t)status.st_size);
+    heap = NULL;
+    rc = -EPROTO;
+  }
+  if (rc != 0) descriptor = -1;
+  return rc;
+}
+
+int heap_fd(void)
+{
+  return descriptor;
+}
+
+uint64_t heap_resident(void)
+{
+  struct stat status;
+  if (descriptor < 0 || fstat(descriptor, &status) != 0) return 0;
+  return (uint64_t)status.st_blocks * 512;
+}
+
+int heap_lock(pthread_mutex_t *lock)
+{
+  int rc = pthread_mutex_trylock(lock);
+  for (int i = 0; rc == EBUSY && i < LOCK_SPINS; i++) {
+    futex_pause();
+    rc = pthread_mutex_trylock(lock);
+  }
+  if (rc == EBUSY) rc = pthread_mutex_lock(lock);
+  if (LIKELY(rc == 0)) return 0;
+  if (rc == EOWNERDEAD) return 1;
+  abort(); /* the shared heap is overwritten: nothing can be relied on */
+}
+
+/* Carries out the committed stores; may be begun anew at any point. */
+static void carry_out(void)
+{
+  uint64_t count = atomic_load(&heap->log.committed);
+  for (uint64_t i = 0; i < count; i++) {
+    const struct heap_store *store = &heap->log.stores[i];
+    atomic_store_explicit((_Atomic uint64_t *)heap_at(store->at), store->value,
+                          memory_order_release);
+  }
+  atomic_store_explicit(&heap->log.committed, 0, memory_order_release);
+}
+
+void heap_begin(void)
+{
+  if (UNLIKELY(heap_lock(&heap->lock))) {
+    carry_out();
+    pthread_mutex_consistent(&heap->lock);
+  }
+  logged = 0;
+}
+
+static struct heap_store *find_store(const uint64_t *word)
+{
+  uint64_t at = heap_offset(word);
+  for (unsigned i = 0; i < logged; i++)
+    if (heap->log.stores[i].at == at) return &heap->log.stores[i];
+  return NULL;
+}
+
+uint64_t heap_get(const uint64_t *word)
+{
+  const struct heap_store *store = find_store(word);
+  return store ? store->value : *word;
+}
+
+void heap_set(uint64_t *word, uint64_t value)
+{
+  struct heap_store *store = find_store(word);
+  if (store == NULL) {
+    if (logged == HEAP_LOG) abort(); /* a transaction too long: our mistake */
+    store = &heap->log.stores[logged++];
+    store->at = heap_offset(word);
+  }
+  store->value = value;
+}
+
+void heap_commit(void)
+{
+  if (logged == 0) return;
+  atomic_store_explicit(&heap->log.committed, logged, memory_order_release);
+  atomic_signal_fence(memory_order_seq_cst);
+  carry_out();
+  logged = 0;
+}
+
+void heap_end(void)
+{
+  heap_commit();
+  pthread_mutex_unlock(&heap->lock);
+}
+
+void heap_repair(void)
+{
+  heap_begin();
+  heap_end();
+}

@@ -1,0 +1,179 @@
+/* interrupt.c - Ctrl-C in the process that the user started.
+   Layer 3. The contract is interrupt.h. Handlers do only what POSIX allows
+   in them, and lua_sethook, which Lua allows. They are installed without
+   SA_RESTART, so that a read in which the script is blocked returns and the
+   hook gets its turn.
+
+   The grace is measured by a timer of our own with a realtime signal that
+   nobody else uses: alarm() and ITIMER_REAL exist once per process and may
+   be the script's, and SIGINT itself is ignored while system() runs. Nothing
+   is taken from the script before the first SIGINT has come.
+   SPDX-License-Identifier: MIT */
+#include "interrupt.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "defs.h"
+
+#define GRACE INT64_C(800000000) /* ns; the promise is one second */
+#define GRACE_SIGNAL SIGRTMAX
+
+static struct {
+  lua_State *main; /* where the error is raised; NULL: nowhere any more */
+  int armed;
+  int whole_program;
+  int has_timer;
+  timer_t timer;
+  struct sigaction before; /* SIGINT, before interrupt_arm */
+  char message[256];
+  size_t length;
+} interrupt;
+
+static volatile sig_atomic_t seen;    /* SIGINT has come */
+static volatile sig_atomic_t pending; /* and was not raised yet */
+static volatile sig_atomic_t told;    /* somebody else writes the message */
+
+_Noreturn static void end_now(void)
+{
+  if (!told) {
+    ssize_t written = write(2, interrupt.message, interrupt.length);
+    (void)written; /* there is nobody else to tell */
+  }
+  _exit(INTERRUPT_STATUS);
+}
+
+static void on_grace_over(UNUSED int signal)
+{
+  end_now();
+}
+
+static void start_grace(void)
+{
+  struct sigaction action = {.sa_handler = on_grace_over};
+  if (interrupt.has_timer) {
+    struct itimerspec once = {.it_value = {0, GRACE}};
+    sigaction(GRACE_SIGNAL, &action, NULL);
+    timer_settime(interrupt.timer, 0, &once, NULL);
+  } else {
+    sigaction(SIGALRM, &action, NULL);
+    alarm(1);
+  }
+}
+
+static void raise_interrupt(lua_State *L, UNUSED lua_Debug *where)
+{
+  lua_sethook(L, NULL, 0, 0);
+  if (pending) {
+    pending = 0;
+    luaL_error(L, "interrupted!");
+  }
+}
+
+static void on_interrupt(UNUSED int signal)
+{
+  int saved = errno;
+  if (seen) end_now();
+  seen = 1;
+  pending = 1;
+  if (interrupt.whole_program) start_grace();
+  if (interrupt.main != NULL)
+    lua_sethook(interrupt.main, raise_interrupt,
+                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+  errno = saved;
+}
+
+/* Not SIG_IGN: that would be inherited by the programs that a child runs. */
+static void leave_it(UNUSED int signal)
+{
+}
+
+/* A hook that has not run yet must not raise later, in other code. */
+static void drop_hook(void)
+{
+  lua_State *L = interrupt.main;
+  pending = 0;
+  if (L != NULL && lua_gethook(L) == raise_interrupt)
+    lua_sethook(L, NULL, 0, 0);
+}
+
+static void prepare_message(void)
+{
+  int length = snprintf(interrupt.message, sizeof interrupt.message,
+                        "%.200s: interrupted!\n", program_invocation_name);
+  interrupt.length = length > 0 ? (size_t)length : 0;
+}
+
+/* Made ahead of the signal: timer_create may not be called in a handler. */
+static void prepare_timer(void)
+{
+  struct sigevent event = {.sigev_notify = SIGEV_SIGNAL};
+  event.sigev_signo = GRACE_SIGNAL;
+  if (!interrupt.has_timer)
+    interrupt.has_timer =
+        timer_create(CLOCK_MONOTONIC, &event, &interrupt.timer) == 0;
+}
+
+void interrupt_arm(lua_State *L, int whole_program)
+{
+  struct sigaction action = {.sa_handler = on_interrupt};
+  interrupt_disarm();
+  if (interrupt.length == 0) prepare_message();
+  if (whole_program) prepare_timer();
+  interrupt.main = L;
+  interrupt.whole_program = whole_program;
+  seen = pending = told = 0;
+  sigaction(SIGINT, &action, interrupt.armed ? NULL : &interrupt.before);
+  interrupt.armed = 1;
+}
+
+void interrupt_disarm(void)
+{
+  if (!interrupt.armed) return;
+  if (seen && interrupt.whole_program) {
+    /* The program is on its way out and the caller says why. The grace runs
+       on, in silence, and a second SIGINT still ends it at once. */
+    told = 1;
+  } else {
+    sigaction(SIGINT, &interrupt.before, NULL);
+    interrupt.armed = 0;
+  }
+  drop_hook();
+  interrupt.main = NULL;
+}
+
+int interrupt_seen(void)
+{
+  return seen;
+}
+
+int interrupt_due(void)
+{
+  return interrupt.armed && pending;
+}
+
+void interrupt_check(lua_State *L)
+{
+  if (!interrupt_due()) return;
+  drop_hook();
+  luaL_error(L, "interrupted!");
+}
+
+void interrupt_child(void)
+{
+  struct sigaction note = {.sa_handler = leave_it, .sa_flags = SA_RESTART};
+  sigaction(SIGINT, &note, NULL);
+  if (seen && interrupt.whole_program) {
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    sigaction(interrupt.has_timer ? GRACE_SIGNAL : SIGALRM, &standard, NULL);
+  }
+  drop_hook();
+  /* Neither timers nor alarms are inherited over fork. */
+  memset(&interrupt, 0, sizeof interrupt);
+  seen = told = 0;
+}

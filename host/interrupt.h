@@ -1,0 +1,37 @@
+/* interrupt.h - Ctrl-C in the process that the user started.
+   Layer 3. The first SIGINT raises "interrupted!" in the running script, at
+   its next instruction or out of the wait it is in; if the program has not
+   ended GRACE later, or at a second SIGINT, it ends at once with status 130
+   and its children die with it. At the prompt only the running line ends.
+   Children (child.c) only note SIGINT and leave it to their parent.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_INTERRUPT_H
+#define MOONFORK_INTERRUPT_H
+
+#include <lua.h>
+
+#define INTERRUPT_STATUS 130 /* exit status: 128 + SIGINT, as shells say */
+
+/* Handles SIGINT for the script about to run in L. `whole_program`: nonzero
+   when the program must end within the grace, zero at the prompt. */
+void interrupt_arm(lua_State *L, int whole_program);
+
+/* Back to what it was before interrupt_arm; for the prompt's reading. */
+void interrupt_disarm(void);
+
+/* Nonzero once SIGINT has come since interrupt_arm. */
+int interrupt_seen(void);
+
+/* Nonzero when interrupt_check would raise: what must be given back first is
+   given back then. */
+int interrupt_due(void);
+
+/* For waits that a signal ended (-EINTR): raises "interrupted!" when it was
+   SIGINT in an armed process, else returns, and the wait goes on. */
+void interrupt_check(lua_State *L);
+
+/* In a child: SIGINT is noted and otherwise ignored, programs that it runs
+   start with the default, no timer is left of the parent. */
+void interrupt_child(void);
+
+#endif

@@ -1,0 +1,451 @@
+/* lprocess.c - moonfork.core.process: starting and holding children.
+   Layer 4. Registers the metatable moonfork.Process; lua/moonfork/process.lua
+   checks the options and turns what a child left into results and errors.
+   SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bindings.h"
+#include "child.h"
+#include "clock.h"
+#include "defs.h"
+#include "fdio.h"
+#include "forkserver.h"
+#include "interrupt.h"
+#include "lsupport.h"
+#include "object.h"
+#include "parcel.h"
+#include "process.h"
+#include "slot.h"
+#include "target.h"
+
+#define TYPE "moonfork.Process"
+
+enum method { METHOD_FORK, METHOD_SPAWN, METHOD_FORKSERVER };
+static const char *const methods[] = {"fork", "spawn", "forkserver", NULL};
+
+/* What `process` is doing; ENDED is in child.ended. */
+enum state { STATE_NEW, STATE_STARTED, STATE_CLOSED };
+
+struct process {
+  struct child child; /* first: the list of children leads here */
+  enum state state;
+  enum method method;
+  int daemon;
+  char name[SLOT_NAME];
+};
+
+static const char running; /* key of the registry: child -> userdata */
+static const char preload; /* likewise: modules that a forkserver loads */
+
+/* ---- helpers ---- */
+
+/* Pushes the table that keeps the userdata of running children. */
+static void push_running(lua_State *L)
+{
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &running) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &running);
+}
+
+/* Keeps the userdata at `index` while its child runs, or no longer. */
+static void keep(lua_State *L, const struct process *process, int index,
+                 int yes)
+{
+  index = lua_absindex(L, index);
+  push_running(L);
+  if (yes)
+    lua_pushvalue(L, index);
+  else
+    lua_pushnil(L);
+  lua_rawsetp(L, -2, process);
+  lua_pop(L, 1);
+}
+
+static struct process *check_process(lua_State *L)
+{
+  return luaL_checkudata(L, 1, TYPE);
+}
+
+/* A process that was started here. */
+static struct process *check_started(lua_State *L)
+{
+  struct process *process = check_process(L);
+  if (process->state == STATE_NEW)
+    luaL_error(L, "process '%s' is not started; call start first",
+               process->name);
+  if (process->child.owner != slot_self_at)
+    luaL_error(L, "process '%s' is no child of this process", process->name);
+  return process;
+}
+
+/* Waits for the end; raises for an interrupt. 0 or -ETIMEDOUT. */
+static int wait_for(lua_State *L, struct process *process, int64_t deadline)
+{
+  int rc;
+  if (process->child.ended) return 0;
+  while ((rc = child_wait(&process->child, deadline)) == -EINTR)
+    interrupt_check(L);
+  if (rc == 0) keep(L, process, 1, 0);
+  return rc;
+}
+
+/* True when it has been started here and has ended, as of now. */
+static int has_ended(lua_State *L, struct process *process)
+{
+  if (process->state == STATE_NEW || process->child.owner != slot_self_at)
+    return 0;
+  return wait_for(L, process, CLOCK_PAST) == 0;
+}
+
+/* ---- making and starting ---- */
+
+/* new(name, daemon, method, start): `start` is the table with target, args
+   and count. */
+static int l_new(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 1);
+  int method = luaL_checkoption(L, 3, NULL, methods);
+  luaL_checktype(L, 4, LUA_TTABLE);
+  struct process *process = lua_newuserdatauv(L, sizeof *process, 1);
+  memset(process, 0, sizeof *process);
+  process->method = (enum method)method;
+  process->daemon = lua_toboolean(L, 2);
+  process->child.pidfd = -1;
+  strncpy(process->name, name, SLOT_NAME - 1);
+  luaL_setmetatable(L, TYPE);
+  lua_pushvalue(L, 4);
+  lua_setiuservalue(L, -2, 1);
+  return 1;
+}
+
+/* Pushes target and arguments; the number of arguments is returned. */
+static int push_call(lua_State *L)
+{
+  lua_getiuservalue(L, 1, 1);
+  int start = lua_gettop(L);
+  lua_getfield(L, start, "count");
+  int count = (int)lua_tointeger(L, -1);
+  lua_getfield(L, start, "target");
+  lua_getfield(L, start, "args");
+  int args = lua_gettop(L);
+  luaL_checkstack(L, count + 2, "too many arguments");
+  lua_pushvalue(L, args - 1);
+  for (int i = 1; i <= count; i++) lua_rawgeti(L, args, i);
+  return count;
+}
+
+/* Writes the start block and starts a fresh interpreter with it. */
+static int start_fresh(lua_State *L, struct process *process)
+{
+  lua_getiuservalue(L, 1, 1);
+  int rc = target_write_start(L, process->child.slot, -1);
+  if (rc != 0) return rc;
+  if (process->method == METHOD_SPAWN)
+    return child_spawn(&process->child, -1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &preload);
+  return forkserver_start(L, &process->child, -1);
+}
+
+static void check_startable(lua_State *L, const struct process *process)
+{
+  if (process->state != STATE_NEW)
+    luaL_error(L, "process '%s' was already started; make a new one",
+               process->name);
+  if (slot_self && (slot_self->flags & SLOT_DAEMON))
+    luaL_error(L, "a daemon may not have children; start process '%s' from "
+                  "one that is no daemon",
+               process->name);
+}
+
+/* Undoes what was begun, then raises what went wrong. */
+static void fail_start(lua_State *L, struct process *process, int rc)
+{
+  child_abandon(&process->child);
+  keep(L, process, 1, 0);
+  if (rc > 0) lsupport_raise(L, 1);
+  lsupport_fail(L,
+                lua_pushfstring(L, "cannot start process '%s': %s",
+                                process->name, methods[process->method]),
+                rc);
+}
+
+static int l_start(lua_State *L)
+{
+  struct process *process = check_process(L);
+  check_startable(L, process);
+  lua_settop(L, 1);
+  int arguments =
+      process->method == METHOD_FORK ? push_call(L) : 0;
+  keep(L, process, 1, 1);
+  int rc = child_prepare(L, &process->child, process->name,
+                         process->daemon ? SLOT_DAEMON : 0);
+  if (rc != 0) {
+    keep(L, process, 1, 0);
+    lsupport_fail(L, "cannot start a process: shared memory", rc);
+  }
+  rc = process->method == METHOD_FORK
+           ? target_fork(L, &process->child, arguments)
+           : start_fresh(L, process);
+  if (rc != 0) fail_start(L, process, rc);
+  process->state = STATE_STARTED;
+  lua_pushnil(L);
+  lua_setiuservalue(L, 1, 1);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int l_set_preload(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &preload);
+  return 0;
+}
+
+/* ---- waiting and signalling ---- */
+
+static int l_join(lua_State *L)
+{
+  struct process *process = check_started(L);
+  int64_t deadline = lsupport_deadline(L, 2);
+  if (wait_for(L, process, deadline) != 0)
+    return lsupport_answer(L, "timeout");
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int l_is_alive(lua_State *L)
+{
+  struct process *process = check_process(L);
+  lua_pushboolean(L, process->state == STATE_STARTED &&
+                         process->child.owner == slot_self_at &&
+                         !has_ended(L, process));
+  return 1;
+}
+
+static int send_signal(lua_State *L, int signal)
+{
+  struct process *process = check_started(L);
+  if (process->child.ended) return 0;
+  int rc = process_signal(process->child.pidfd, signal);
+  if (rc != 0) lsupport_fail(L, "cannot send a signal", rc);
+  return 0;
+}
+
+static int l_signal(lua_State *L)
+{
+  return send_signal(L, lsupport_signal(L, 2));
+}
+
+static int l_terminate(lua_State *L)
+{
+  return send_signal(L, SIGTERM);
+}
+
+static int l_kill(lua_State *L)
+{
+  return send_signal(L, SIGKILL);
+}
+
+static int l_close(lua_State *L)
+{
+  struct process *process = check_process(L);
+  if (process->state == STATE_STARTED &&
+      process->child.owner == slot_self_at) {
+    if (!has_ended(L, process))
+      luaL_error(L, "process '%s' still runs; join or terminate it first",
+                 process->name);
+    child_free(&process->child);
+  }
+  process->state = STATE_CLOSED;
+  return 0;
+}
+
+/* ---- what is left of one that has ended ---- */
+
+/* p:_outcome(): what the child published, once: "values" and them, "error" and
+   its table, or "none". Raises what decoding raises. */
+static int l_outcome(lua_State *L)
+{
+  struct process *process = check_started(L);
+  if (process->state == STATE_CLOSED)
+    luaL_error(L, "process '%s' was closed; ask for its result before",
+               process->name);
+  struct slot *slot = slot_at(process->child.slot);
+  enum slot_result kind = slot_result_kind(slot);
+  lua_settop(L, 1);
+  if (kind == RESULT_NONE) {
+    lua_pushliteral(L, "none");
+    return 1;
+  }
+  lua_pushstring(L, kind == RESULT_VALUES ? "values" : "error");
+  uint64_t block = slot->result_block;
+  if (parcel_open(L, block ? parcel_bytes(block) : slot->small,
+                  slot_result_size(slot), 0, kind == RESULT_VALUES) != LUA_OK)
+    lsupport_raise(L, 1);
+  return lua_gettop(L) - 1;
+}
+
+/* ---- properties ---- */
+
+static int push_property(lua_State *L, struct process *process,
+                         const char *key)
+{
+  int started = process->state != STATE_NEW;
+  if (strcmp(key, "name") == 0)
+    lua_pushstring(L, process->name);
+  else if (strcmp(key, "daemon") == 0)
+    lua_pushboolean(L, process->daemon);
+  else if (strcmp(key, "pid") == 0 && started)
+    lua_pushinteger(L, process->child.pid);
+  else if (strcmp(key, "exitcode") == 0 && process->child.ended)
+    lua_pushinteger(L, process->child.exitcode);
+  else if (strcmp(key, "exitcode") == 0 && has_ended(L, process))
+    lua_pushinteger(L, process->child.exitcode);
+  else if (strcmp(key, "sentinel") == 0 && process->child.slot)
+    lua_pushinteger(L, check_started(L)->child.pidfd);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+static int l_index(lua_State *L)
+{
+  struct process *process = check_process(L);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+  if (lua_type(L, 2) != LUA_TSTRING) return 1;
+  return push_property(L, process, lua_tostring(L, 2));
+}
+
+static int l_newindex(lua_State *L)
+{
+  return luaL_error(L, "a process has no field '%s' that can be set; give it "
+                       "to mp.Process{...}",
+                    luaL_tolstring(L, 2, NULL));
+}
+
+static int l_tostring(lua_State *L)
+{
+  struct process *process = check_process(L);
+  const char *state = process->state == STATE_NEW       ? "initial"
+                      : process->state == STATE_CLOSED  ? "closed"
+                      : has_ended(L, process)           ? "ended"
+                                                        : "started";
+  lua_pushfstring(L, TYPE ": %s, %s", process->name, state);
+  return 1;
+}
+
+/* Only of one that has ended: the others are kept. */
+static int l_gc(lua_State *L)
+{
+  struct process *process = check_process(L);
+  if (process->child.ended && process->child.owner == slot_self_at)
+    child_free(&process->child);
+  return 0;
+}
+
+/* ---- this process and its children ---- */
+
+/* The running children, in the order of their start. */
+static int l_active(lua_State *L)
+{
+  lua_Integer count = 0;
+  lua_newtable(L);
+  push_running(L);
+  for (struct child *child = child_first(), *next; child; child = next) {
+    next = child->next;
+    if (slot_at(child->slot)->flags & SLOT_SERVER) continue;
+    lua_rawgetp(L, 2, child);
+    if (child_wait(child, CLOCK_PAST) == 0) {
+      lua_pop(L, 1);
+      lua_pushnil(L);
+      lua_rawsetp(L, 2, child);
+    } else {
+      lua_rawseti(L, 1, ++count);
+    }
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* self(): name, pid and daemon of this process. */
+static int l_self(lua_State *L)
+{
+  lua_pushstring(L, slot_self ? slot_self->name : "MainProcess");
+  lua_pushinteger(L, getpid());
+  lua_pushboolean(L, slot_self && (slot_self->flags & SLOT_DAEMON));
+  return 3;
+}
+
+static int l_signal_name(lua_State *L)
+{
+  lsupport_signal_name(L, (int)luaL_checkinteger(L, 1));
+  return 1;
+}
+
+/* parent(): name and pid of the parent; nothing in the main process. */
+static int l_parent(lua_State *L)
+{
+  if (!target_is_child()) return 0;
+  lua_pushstring(L, slot_at(slot_self->parent)->name);
+  lua_pushinteger(L, slot_self->parent_pid);
+  return 2;
+}
+
+/* parent_join(timeout): as join, of the parent. */
+static int l_parent_join(lua_State *L)
+{
+  int64_t deadline = lsupport_deadline(L, 1);
+  int pidfd = target_is_child() ? process_open((pid_t)slot_self->parent_pid)
+                                : -ESRCH;
+  int rc = 0;
+  if (pidfd >= 0) {
+    do {
+      rc = fdio_poll(pidfd, deadline);
+    } while (rc == -EINTR && !interrupt_due());
+    fdio_close(pidfd);
+  }
+  if (rc == -EINTR) interrupt_check(L);
+  if (rc == -ETIMEDOUT) return lsupport_answer(L, "timeout");
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+int luaopen_moonfork_core_process(lua_State *L)
+{
+  static const luaL_Reg functions[] = {
+      {"new", l_new},       {"active", l_active},
+      {"self", l_self},     {"parent", l_parent},
+      {"parent_join", l_parent_join}, {"set_preload", l_set_preload},
+      {"signal_name", l_signal_name}, {NULL, NULL},
+  };
+  static const luaL_Reg of_process[] = {
+      {"start", l_start},     {"join", l_join},
+      {"is_alive", l_is_alive}, {"signal", l_signal},
+      {"terminate", l_terminate}, {"kill", l_kill},
+      {"close", l_close},     {"_outcome", l_outcome},
+      {NULL, NULL},
+  };
+  static const luaL_Reg metamethods[] = {
+      {"__newindex", l_newindex}, {"__tostring", l_tostring},
+      {"__gc", l_gc},             {NULL, NULL},
+  };
+  luaL_newlib(L, functions);
+  luaL_newmetatable(L, TYPE);
+  luaL_setfuncs(L, metamethods, 0);
+  luaL_newlib(L, of_process);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -4, "methods"); /* for what Lua adds */
+  lua_pushcclosure(L, l_index, 1);
+  lua_setfield(L, -2, "__index");
+  lua_setfield(L, -2, "metatable");
+  return 1;
+}

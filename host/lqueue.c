@@ -1,0 +1,290 @@
+/* lqueue.c - moonfork.core.queue: the queue for Lua.
+   Layer 4. Registers the metatable moonfork.Queue; lua/moonfork/queue.lua has
+   the constructor.
+   SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <lauxlib.h>
+#include <string.h>
+
+#include "bindings.h"
+#include "defs.h"
+#include "handle.h"
+#include "interrupt.h"
+#include "lsupport.h"
+#include "parcel.h"
+#include "queue.h"
+
+#define MANY_ROOM ((size_t)256 << 10) /* bytes taken at a time by get_many */
+#define MANY_ITEMS 1024               /* messages, likewise */
+
+static struct queue *check_queue(lua_State *L)
+{
+  return handle_check(L, 1, OBJECT_QUEUE);
+}
+
+static int l_new(lua_State *L)
+{
+  lua_Integer maxsize = luaL_optinteger(L, 1, 0);
+  uint64_t queue, holder;
+  luaL_argcheck(L, maxsize >= 0, 1,
+                "maxsize is negative; 0 or nothing means no bound");
+  struct handle *handle = handle_new(L, OBJECT_QUEUE);
+  int rc = queue_create((uint64_t)maxsize, &queue, &holder);
+  if (rc != 0) lsupport_fail(L, "cannot make a queue in shared memory", rc);
+  handle_fill(L, handle, queue, holder);
+  return 1;
+}
+
+/* Waits again after a signal, unless it was an interrupt. */
+static int put_all(struct queue *queue, struct parcel *parcel,
+                   int64_t deadline, size_t *done)
+{
+  const struct queue_message *messages = parcel_messages(parcel);
+  size_t some;
+  int rc;
+  *done = 0;
+  do {
+    rc = queue_put(queue, messages + *done, parcel->count - *done, deadline,
+                   &some);
+    *done += some;
+  } while (rc == -EINTR && !interrupt_due());
+  parcel_sent(parcel, *done);
+  parcel_drop(parcel);
+  return rc;
+}
+
+/* Raises for what is neither done nor a timeout. */
+static void check_put(lua_State *L, int rc, size_t done, size_t count)
+{
+  if (rc == -EINTR) interrupt_check(L);
+  if (rc == -EPIPE && count == 1)
+    luaL_error(L, "put on a closed queue");
+  if (rc == -EPIPE)
+    luaL_error(L, "put on a closed queue; %I of %I messages are in it",
+               (lua_Integer)done, (lua_Integer)count);
+  if (rc != 0 && rc != -ETIMEDOUT)
+    lsupport_fail(L, "cannot put into a queue in shared memory", rc);
+}
+
+static int l_put(lua_State *L)
+{
+  struct queue *queue = check_queue(L);
+  struct parcel parcel;
+  size_t done;
+  luaL_checkany(L, 2);
+  int64_t deadline = lsupport_deadline(L, 3);
+  parcel_begin(&parcel);
+  if (parcel_add(L, &parcel, 2, "value") != LUA_OK) {
+    parcel_drop(&parcel);
+    lsupport_raise(L, 1);
+  }
+  int rc = put_all(queue, &parcel, deadline, &done);
+  if (LIKELY(rc == 0)) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  check_put(L, rc, 0, 1);
+  return lsupport_answer(L, "timeout");
+}
+
+/* Encodes the list at index 2; all of it, before anything is put. */
+static void add_all(lua_State *L, struct parcel *parcel, lua_Integer count)
+{
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_rawgeti(L, 2, i);
+    if (parcel_add(L, parcel, -1, "value") != LUA_OK) {
+      parcel_drop(parcel);
+      lua_pushfstring(L, "list[%I]: %s", i, luaL_tolstring(L, -1, NULL));
+      lsupport_raise(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+static int l_put_many(lua_State *L)
+{
+  struct queue *queue = check_queue(L);
+  struct parcel parcel;
+  size_t done;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  int64_t deadline = lsupport_deadline(L, 3);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
+  parcel_begin(&parcel);
+  add_all(L, &parcel, count);
+  int rc = put_all(queue, &parcel, deadline, &done);
+  check_put(L, rc, done, (size_t)count);
+  if (rc == -ETIMEDOUT && done == 0) return lsupport_answer(L, "timeout");
+  lua_pushinteger(L, (lua_Integer)done);
+  return 1;
+}
+
+/* Gets messages; raises for an interrupt. 0, -ETIMEDOUT or -EPIPE. */
+static int get_batch(lua_State *L, struct queue *queue,
+                     struct queue_batch *batch, int64_t deadline)
+{
+  int rc;
+  while ((rc = queue_get(queue, batch, deadline)) == -EINTR)
+    interrupt_check(L);
+  return rc;
+}
+
+static int answer(lua_State *L, int rc)
+{
+  return lsupport_answer(L, rc == -EPIPE ? "closed" : "timeout");
+}
+
+/* Gets one message and pushes its value. 0, or as get_batch. */
+static int get_one(lua_State *L, struct queue *queue, int64_t deadline)
+{
+  _Alignas(8) unsigned char buffer[QUEUE_INLINE];
+  struct queue_item item;
+  struct queue_batch batch = {
+      .buffer = buffer, .room = sizeof buffer, .items = &item, .max = 1};
+  int rc = get_batch(L, queue, &batch, deadline);
+  if (rc != 0) return rc;
+  if (parcel_open(L, buffer, item.size, item.block, 0) != LUA_OK)
+    lsupport_raise(L, 1);
+  return 0;
+}
+
+static int l_get(lua_State *L)
+{
+  struct queue *queue = check_queue(L);
+  int rc = get_one(L, queue, lsupport_deadline(L, 2));
+  return rc == 0 ? 1 : answer(L, rc);
+}
+
+/* Frees the blocks of messages that nobody will decode. */
+static void drop_items(const struct queue_batch *batch, size_t from)
+{
+  for (size_t i = from; i < batch->count; i++)
+    if (batch->items[i].block) object_release(batch->items[i].block);
+}
+
+/* Turns a batch into a list at the top. Nonzero: the error value is there. */
+static int open_batch(lua_State *L, const struct queue_batch *batch)
+{
+  int has_nil = 0;
+  lua_createtable(L, (int)batch->count, 0);
+  for (size_t i = 0; i < batch->count; i++) {
+    const struct queue_item *item = &batch->items[i];
+    int status = parcel_open(L, batch->buffer + item->at, item->size,
+                             item->block, 0);
+    if (status != LUA_OK) {
+      drop_items(batch, i + 1);
+      return status;
+    }
+    has_nil |= lua_isnil(L, -1);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  if (has_nil) {
+    lua_pushinteger(L, (lua_Integer)batch->count);
+    lua_setfield(L, -2, "n");
+  }
+  return LUA_OK;
+}
+
+static int l_get_many(lua_State *L)
+{
+  struct queue *queue = check_queue(L);
+  lua_Integer max = luaL_checkinteger(L, 2);
+  int64_t deadline = lsupport_deadline(L, 3);
+  luaL_argcheck(L, max > 0, 2, "max is not positive");
+  struct scratch *scratch = parcel_borrow(
+      MANY_ROOM + MANY_ITEMS * sizeof(struct queue_item));
+  if (scratch == NULL) return luaL_error(L, "not enough memory");
+  unsigned char *bytes = parcel_memory(scratch);
+  struct queue_batch batch = {
+      .items = (struct queue_item *)bytes,
+      .max = max < MANY_ITEMS ? (size_t)max : MANY_ITEMS,
+      .buffer = bytes + MANY_ITEMS * sizeof(struct queue_item),
+      .room = MANY_ROOM,
+  };
+  int rc, status = LUA_OK;
+  do {
+    rc = queue_get(queue, &batch, deadline);
+  } while (rc == -EINTR && !interrupt_due());
+  if (rc == 0) status = open_batch(L, &batch);
+  parcel_return(scratch);
+  if (rc == -EINTR) interrupt_check(L);
+  if (status != LUA_OK) lsupport_raise(L, 1);
+  return rc == 0 ? 1 : answer(L, rc);
+}
+
+static int l_size(lua_State *L)
+{
+  lua_pushinteger(L, (lua_Integer)queue_size(check_queue(L)));
+  return 1;
+}
+
+static int l_empty(lua_State *L)
+{
+  lua_pushboolean(L, queue_size(check_queue(L)) == 0);
+  return 1;
+}
+
+static int l_full(lua_State *L)
+{
+  struct queue *queue = check_queue(L);
+  lua_pushboolean(L, queue->maxsize && queue_size(queue) >= queue->maxsize);
+  return 1;
+}
+
+static int l_close(lua_State *L)
+{
+  queue_close(check_queue(L));
+  return 0;
+}
+
+static int iterate(lua_State *L)
+{
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  return get_one(L, check_queue(L), INT64_MAX) == 0;
+}
+
+static int l_iter(lua_State *L)
+{
+  check_queue(L);
+  lua_settop(L, 1);
+  lua_pushcclosure(L, iterate, 1);
+  return 1;
+}
+
+static int l_task_done(lua_State *L)
+{
+  if (queue_task_done(check_queue(L)) != 0)
+    return luaL_error(L, "task_done called more often than messages were put");
+  return 0;
+}
+
+static int l_join(lua_State *L)
+{
+  struct queue *queue = check_queue(L);
+  int64_t deadline = lsupport_deadline(L, 2);
+  int rc;
+  while ((rc = queue_join(queue, deadline)) == -EINTR) interrupt_check(L);
+  if (rc != 0) return lsupport_answer(L, "timeout");
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+int luaopen_moonfork_core_queue(lua_State *L)
+{
+  static const luaL_Reg methods[] = {
+      {"put", l_put},           {"put_many", l_put_many},
+      {"get", l_get},           {"get_many", l_get_many},
+      {"size", l_size},         {"empty", l_empty},
+      {"full", l_full},         {"close", l_close},
+      {"iter", l_iter},         {"task_done", l_task_done},
+      {"join", l_join},         {NULL, NULL},
+  };
+  static const luaL_Reg metamethods[] = {
+      {"__len", l_size}, {"__close", l_close}, {NULL, NULL}};
+  handle_new_type(L, OBJECT_QUEUE, methods, metamethods);
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, l_new);
+  lua_setfield(L, -2, "new");
+  return 1;
+}

@@ -1,0 +1,83 @@
+/* object.h - shared objects and the references to them.
+   Layer 1. An object lives in the heap as long as some block refers to it: the
+   holder of a handle, what a forked child inherited, a message under way. A
+   count says how many; count and reference change in one transaction, so a
+   kill leaves both or neither. Whoever drops the last reference owns the dying
+   object and takes it apart, step by step; when that process is killed, the
+   one that reaps it goes on.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_OBJECT_H
+#define MOONFORK_OBJECT_H
+
+#include <stdint.h>
+
+#include "alloc.h"
+#include "slot.h"
+
+enum object_type {
+  OBJECT_UNBORN = 0, /* not yet complete: nothing to take apart */
+  OBJECT_QUEUE,
+  OBJECT_TYPES, /* how many there are */
+};
+
+/* The head of every shared object. */
+struct object {
+  struct block block; /* its generation names the object */
+  uint64_t type;
+  uint64_t count; /* references to it, all over the universe */
+};
+
+/* Takes apart an object of a type: gives back, in transactions, all that it
+   holds, and itself. `slot` owns it, and what is on its way. May be called
+   again after it was killed at any point. */
+typedef void object_destroyer(uint64_t object, struct slot *slot);
+
+/* Says how objects of a type are taken apart; once, before any is made. */
+void object_set_destroyer(enum object_type type, object_destroyer *destroy);
+
+/* A new object of `size` bytes in all, zeroed behind its head, still of type
+   UNBORN and owned by this process. 0 or -errno. */
+int object_create(size_t size, uint64_t *object);
+
+/* Completes it: from now on it is of `type`, `part` (a block of this process, or
+   0) belongs to it, and the new block *holder among this process's handles
+   holds it. 0, or -errno with object and part gone. */
+int object_hold_new(uint64_t object, enum object_type type, uint64_t part,
+                    uint64_t *holder);
+
+/* The type of the live object of that name, any bits at all; -ESTALE. */
+int object_type(uint64_t object, uint64_t generation);
+
+/* Holds the object that is named by offset and generation, any bits at all. 0
+   with a new block among this process's handles, or -ESTALE, or -ENOMEM. */
+int object_hold(uint64_t object, uint64_t generation, uint64_t *holder);
+
+/* Bytes that `count` references take in a block. */
+#define OBJECT_REFERENCES(count) ((count) * sizeof(uint64_t))
+
+/* Adds a reference, to an object that is held already, to a block of this
+   process that has room for it. */
+void object_refer(uint64_t block, uint64_t object);
+
+/* Gives the slot of a child references to all that this process (or, in a
+   forkserver, its parent) holds: to be called before fork. 0 or -ENOMEM. */
+int object_inherit(struct slot *child);
+
+/* Drops the references of a block of this process, then frees it. */
+void object_release(uint64_t block);
+
+/* Frees a block of `owner`, references and dying objects included. */
+void object_dispose(uint64_t block, struct slot *owner);
+
+/* Frees all that the slot's owner and handle lists name; the process must have
+   ended, and nobody else may be at it. Its children's slots go to the orphans
+   of this process, those of them that have ended are freed. */
+void object_reap(struct slot *dead);
+
+/* Frees a reaped slot: its start and result blocks and itself. */
+void object_free_slot(uint64_t slot);
+
+/* Frees those orphans of this process that have ended meanwhile. */
+void object_reap_orphans(void);
+
+#endif

@@ -1,0 +1,76 @@
+/* parcel.h - encoded values on their way into the shared heap, and out of it.
+   Layer 3. A parcel collects messages: small ones in warm memory of this
+   process, large ones, and those that refer to shared objects, straight in a
+   block of the heap. No block and no memory is lost when encoding raises.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_PARCEL_H
+#define MOONFORK_PARCEL_H
+
+#include <lua.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec.h"
+#include "queue.h"
+
+#define PARCEL_FEW 4
+
+struct parcel {
+  struct codec_out out;    /* first: the codec sees only this */
+  struct scratch *scratch; /* what the small messages stand in */
+  size_t start;            /* where the message in hand begins there */
+  uint64_t block;          /* or the block it has moved to */
+  size_t threshold;        /* bytes from which it moves; SIZE_MAX: never */
+  uint64_t *references;    /* objects in it */
+  size_t reference_count, reference_room;
+  struct queue_message *messages; /* those done; `few` while they are few */
+  size_t count, room;
+  struct queue_message few[PARCEL_FEW];
+};
+
+/* Begins an empty parcel; parcel_drop must follow on every way out, and
+   nothing in between may raise. */
+void parcel_begin(struct parcel *parcel);
+
+/* Adds the value at `index` as a message. On failure, which adds nothing, the
+   error value is pushed: 0, or a status of lua_pcall. */
+int parcel_add(lua_State *L, struct parcel *parcel, int index,
+               const char *root);
+
+/* Adds, as one message, `count` values from `first` upwards. */
+int parcel_add_list(lua_State *L, struct parcel *parcel, int first, int count,
+                    const char *root);
+
+/* Adds, as one message, what `encode` writes: a C function that is called with
+   the struct codec_out as a light userdata, and the value at `index`. */
+int parcel_add_with(lua_State *L, struct parcel *parcel, lua_CFunction encode,
+                    int index);
+
+/* The messages, in order, to put. Their bytes stay the parcel's; blocks are
+   owned by this process until they are put. */
+const struct queue_message *parcel_messages(struct parcel *parcel);
+
+/* The blocks of the first `count` messages went elsewhere. */
+void parcel_sent(struct parcel *parcel, size_t count);
+
+/* Frees what is left of it. */
+void parcel_drop(struct parcel *parcel);
+
+/* Pushes the value of a message that was got, or that `list` of values; frees
+   its block. LUA_OK, or a status with the error value pushed instead. */
+int parcel_open(lua_State *L, const void *bytes, size_t size, uint64_t block,
+                int list);
+
+/* The bytes of a message in a block. */
+static inline void *parcel_bytes(uint64_t block)
+{
+  return heap_at(block + sizeof(struct block));
+}
+
+/* Memory to get messages into, warm from the last time; given back by
+   parcel_return. NULL when there is none to be had. */
+struct scratch *parcel_borrow(size_t size);
+unsigned char *parcel_memory(struct scratch *scratch);
+void parcel_return(struct scratch *scratch);
+
+#endif

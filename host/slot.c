@@ -1,0 +1,109 @@
+/* slot.c - see slot.h.
+   SPDX-License-Identifier: MIT */
+#include "slot.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "defs.h"
+#include "heap.h"
+
+struct slot *slot_self;
+uint64_t slot_self_at;
+
+#define READY UINT64_C(65536) /* what a new process will write, at most */
+
+/* Clears all behind the block's head; the slot is in a list already, but its
+   lists are not looked at before the process is started. */
+static void clear(struct slot *slot)
+{
+  memset((char *)slot + sizeof slot->block, 0,
+         sizeof *slot - sizeof slot->block);
+  heap_init_lock(&slot->life);
+}
+
+static int is_slot(uint64_t offset, uint64_t generation)
+{
+  const struct block *block = heap_at(offset);
+  return offset < heap->small_top && block->generation == generation &&
+         block_kind(block->meta) == BLOCK_SLOT;
+}
+
+/* Holds the life lock for good: only the kernel releases it. */
+static void take(uint64_t offset)
+{
+  slot_self_at = offset;
+  slot_self = slot_at(offset);
+  pthread_mutex_trylock(&slot_self->life); /* before it counts as entered */
+  atomic_store(&slot_self->entered, 1);
+}
+
+int slot_open(void)
+{
+  if (slot_self) return 0;
+  int rc = heap_create();
+  if (rc != 0) return rc;
+  uint64_t offset;
+  rc = alloc_block(sizeof(struct slot) - sizeof(struct block), BLOCK_SLOT,
+                   &heap->main_slot, &offset);
+  if (rc != 0) return rc;
+  clear(slot_at(offset));
+  strcpy(slot_at(offset)->name, "MainProcess");
+  atomic_store(&slot_at(offset)->pid, (uint32_t)getpid());
+  take(offset);
+  return 0;
+}
+
+int slot_create(uint64_t *slot)
+{
+  int rc = slot_open();
+  if (rc != 0) return rc;
+  rc = alloc_block(sizeof(struct slot) - sizeof(struct block), BLOCK_SLOT,
+                   &slot_self->owned, slot);
+  if (rc != 0) return rc;
+  clear(slot_at(*slot));
+  slot_at(*slot)->parent = slot_self_at;
+  heap_begin();
+  alloc_unlink_in_transaction(*slot);
+  alloc_push_in_transaction(&slot_self->children, *slot);
+  heap_end();
+  return 0;
+}
+
+int slot_enter(uint64_t offset, uint64_t generation)
+{
+  alloc_populate(0, heap->small_top < READY ? heap->small_top : READY);
+  heap_begin();
+  int rc = is_slot(offset, generation) ? 0 : -ESTALE;
+  if (rc == 0) take(offset);
+  heap_end();
+  return rc;
+}
+
+int slot_is_dead(struct slot *slot)
+{
+  if (!atomic_load(&slot->entered)) return 0;
+  int rc = pthread_mutex_trylock(&slot->life);
+  if (rc == EBUSY) return 0;
+  /* Nobody will hold it again: free means dead from now on. */
+  if (rc == EOWNERDEAD) pthread_mutex_consistent(&slot->life);
+  pthread_mutex_unlock(&slot->life);
+  return 1;
+}
+
+void slot_publish(enum slot_result kind, const void *bytes, uint64_t size)
+{
+  memcpy(slot_self->small, bytes, size);
+  atomic_store_explicit((_Atomic uint64_t *)&slot_self->result,
+                        size << 8 | kind, memory_order_release);
+}
+
+void slot_publish_block(enum slot_result kind, uint64_t block, uint64_t size)
+{
+  heap_begin();
+  alloc_unlink_in_transaction(block);
+  heap_set(&slot_self->result_block, block);
+  heap_set(&slot_self->result, size << 8 | kind);
+  heap_end();
+}

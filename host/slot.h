@@ -1,0 +1,99 @@
+/* slot.h - what the universe knows of one process.
+   Layer 1. Each process has a slot in the shared heap, made by its parent
+   before it starts. The lists in it name every block that only this process
+   holds, so that nothing is lost when it is killed; `life` is locked by the
+   process as long as it lives, and the kernel marks it at the very end, so
+   anybody can tell the dead from the living. The slot also carries what a
+   parent and its child tell each other: what to run, and what came of it.
+   Lists are changed in heap transactions; a field of the other kind has one
+   writer, named beside it.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_SLOT_H
+#define MOONFORK_SLOT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "alloc.h"
+#include "heap.h"
+
+#define SLOT_NAME 64   /* bytes of a process's name, its end included */
+#define SLOT_SMALL 512 /* results up to this size need no block */
+
+enum slot_flags {
+  SLOT_DAEMON = 1, /* ends with its parent's program; has no children */
+  SLOT_SERVER = 2, /* a forkserver */
+};
+
+/* What `result` says: in its low byte one of these, above it the number of
+   bytes in `small`, or in the block `result_block`. */
+enum slot_result {
+  RESULT_NONE = 0, /* still running, or ended without an answer */
+  RESULT_VALUES,
+  RESULT_ERROR,
+};
+
+struct slot {
+  struct block block;
+  uint64_t owned;    /* blocks in flight; dying objects */
+  uint64_t handles;  /* blocks that hold its references */
+  uint64_t children; /* slots of processes that it started */
+  uint64_t orphans;  /* slots left by children that died before theirs */
+  pthread_mutex_t life;
+  uint64_t parent;         /* the parent's slot; 0 in the main process */
+  _Atomic uint32_t entered; /* by the process: it runs under this slot */
+  _Atomic uint32_t pid;     /* by the one who forks, before the child runs */
+  uint32_t parent_pid;      /* by the parent, before the start, as the rest: */
+  uint32_t flags;
+  uint64_t seeds[2];    /* for math.randomseed */
+  uint64_t start_block; /* spawn, forkserver: what to run, encoded */
+  uint64_t start_size;
+  char name[SLOT_NAME];
+  uint64_t result;       /* by the process: the store that publishes it */
+  uint64_t result_block; /* in the same transaction, when it is large */
+  char small[SLOT_SMALL];
+};
+
+/* The slot of this process, and its offset; NULL and 0 before the first use
+   of anything shared. */
+extern struct slot *slot_self;
+extern uint64_t slot_self_at;
+
+/* Makes the universe when there is none: heap and slot of this process, which
+   is the main one. 0 or -errno. */
+int slot_open(void);
+
+/* A slot for a child, among the children of this process; zeroed, nothing
+   running. 0 or -errno. */
+int slot_create(uint64_t *slot);
+
+/* In a new process: takes the slot, if it is still the one with `generation`.
+   0, or -ESTALE when the parent has given it up. */
+int slot_enter(uint64_t slot, uint64_t generation);
+
+/* True when the process of the slot has entered it and has ended. Exact:
+   nothing of it runs any more. */
+int slot_is_dead(struct slot *slot);
+
+static inline struct slot *slot_at(uint64_t offset)
+{
+  return heap_at(offset);
+}
+
+/* Publishes the result of this process, by one store: `size` bytes at `bytes`
+   (at most SLOT_SMALL), or those in the block, which this process owns. */
+void slot_publish(enum slot_result kind, const void *bytes, uint64_t size);
+void slot_publish_block(enum slot_result kind, uint64_t block, uint64_t size);
+
+static inline enum slot_result slot_result_kind(const struct slot *slot)
+{
+  return (enum slot_result)(slot->result & 0xff);
+}
+
+static inline uint64_t slot_result_size(const struct slot *slot)
+{
+  return slot->result >> 8;
+}
+
+#endif

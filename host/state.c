@@ -1,0 +1,216 @@
+/* state.c - see state.h.
+   SPDX-License-Identifier: MIT */
+#include "state.h"
+
+#include <inttypes.h>
+#include <lauxlib.h>
+#include <limits.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bindings.h"
+#include "child.h"
+#include "codec.h"
+#include "defs.h"
+#include "embedded.h"
+#include "forkserver.h"
+#include "handle.h"
+#include "heap.h"
+#include "interrupt.h"
+#include "object.h"
+#include "process.h"
+#include "queue.h"
+#include "slot.h"
+#include "target.h"
+
+#define CHILD_OPTION "--moonfork-child"
+#define HEAP_FD 3 /* where process_spawn hands the heap over */
+
+/* ---- modules ---- */
+
+static const luaL_Reg core[] = {
+    {"moonfork.core.codec", luaopen_moonfork_core_codec},
+    {"moonfork.core.process", luaopen_moonfork_core_process},
+    {"moonfork.core.queue", luaopen_moonfork_core_queue},
+    {"moonfork.core.system", luaopen_moonfork_core_system},
+    {NULL, NULL},
+};
+
+/* Loads the embedded module whose entry is the upvalue. */
+static int load_embedded(lua_State *L)
+{
+  const struct embedded_module *module =
+      lua_touserdata(L, lua_upvalueindex(1));
+  lua_settop(L, 2); /* name and what package.preload says of it */
+  if (luaL_loadbufferx(L, (const char *)module->bytes, module->size,
+                       module->name, "b") != LUA_OK)
+    return lua_error(L);
+  lua_insert(L, 1);
+  lua_call(L, 2, 1);
+  return 1;
+}
+
+/* Loads the source whose file is the upvalue; in a checkout. */
+static int load_source(lua_State *L)
+{
+  lua_settop(L, 2);
+  if (luaL_loadfilex(L, lua_tostring(L, lua_upvalueindex(1)), "t") != LUA_OK)
+    return lua_error(L);
+  lua_insert(L, 1);
+  lua_call(L, 2, 1);
+  return 1;
+}
+
+/* The folder of Lua sources beside the program, as in a checkout; else NULL. */
+static const char *find_sources(void)
+{
+  static char folder[PATH_MAX];
+  ssize_t size = readlink("/proc/self/exe", folder, sizeof folder - 32);
+  if (size <= 0) return NULL;
+  folder[size] = '\0';
+  char *name = strrchr(folder, '/');
+  if (name == NULL) return NULL;
+  strcpy(name, "/lua/moonfork/init.lua");
+  if (access(folder, R_OK) != 0) return NULL;
+  strcpy(name, "/lua");
+  return folder;
+}
+
+/* Pushes the file of a module: x.y is x/y.lua, the first of all init.lua. */
+static void push_file(lua_State *L, const char *folder, const char *name)
+{
+  if (strchr(name, '.') == NULL) {
+    lua_pushfstring(L, "%s/%s/init.lua", folder, name);
+    return;
+  }
+  luaL_Buffer buffer;
+  luaL_buffinit(L, &buffer);
+  luaL_addstring(&buffer, folder);
+  luaL_addchar(&buffer, '/');
+  luaL_addgsub(&buffer, name, ".", "/");
+  luaL_addstring(&buffer, ".lua");
+  luaL_pushresult(&buffer);
+}
+
+/* Puts one embedded module into the table at the top. */
+static void preload(lua_State *L, const struct embedded_module *module,
+                    const char *sources)
+{
+  if (sources) {
+    push_file(L, sources, module->name);
+    lua_pushcclosure(L, load_source, 1);
+  } else {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)module);
+    lua_pushcclosure(L, load_embedded, 1);
+  }
+  lua_setfield(L, -2, module->name);
+}
+
+static void preload_all(lua_State *L, const char *sources)
+{
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  luaL_setfuncs(L, core, 0);
+  const struct embedded_module *module = embedded_modules;
+  for (; module->name; module++) preload(L, module, sources);
+  lua_pop(L, 1);
+}
+
+/* ---- os.exit ---- */
+
+/* In the program, the end of all children first; in a child, its own end. */
+static int l_exit(lua_State *L)
+{
+  int status = lua_isboolean(L, 1) || lua_isnone(L, 1)
+                   ? (lua_isnone(L, 1) || lua_toboolean(L, 1) ? EXIT_SUCCESS
+                                                              : EXIT_FAILURE)
+                   : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+  if (target_is_child()) target_exit(status);
+  if (child_finish(0)) status = INTERRUPT_STATUS;
+  if (lua_toboolean(L, 2)) lua_close(L);
+  exit(status);
+}
+
+static void replace_exit(lua_State *L)
+{
+  lua_getglobal(L, "os");
+  lua_pushcfunction(L, l_exit);
+  lua_setfield(L, -2, "exit");
+  lua_pop(L, 1);
+}
+
+/* ---- states ---- */
+
+void state_prepare(lua_State *L, const char *sources)
+{
+  queue_setup();
+  handle_set_type(OBJECT_QUEUE, "moonfork.Queue", "moonfork.core.queue");
+  replace_exit(L);
+  codec_open(L);
+  child_open(L);
+  target_open(L);
+  preload_all(L, sources);
+}
+
+static int open_all(lua_State *L)
+{
+  if (lua_toboolean(L, 1)) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+  }
+  luaL_openlibs(L);
+  state_prepare(L, find_sources());
+  return 0;
+}
+
+lua_State *state_new(int ignore_environment)
+{
+  static const char *const command[] = {"moonfork", CHILD_OPTION, NULL};
+  lua_State *L = luaL_newstate();
+  if (L == NULL) return NULL;
+  child_set_command(command, "%s");
+  lua_pushcfunction(L, open_all);
+  lua_pushboolean(L, ignore_environment);
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return L;
+  lua_close(L);
+  return NULL;
+}
+
+void state_finish(UNUSED lua_State *L, int interrupted)
+{
+  child_finish(interrupted);
+}
+
+/* ---- children that start by exec ---- */
+
+_Noreturn static void refuse(const char *text)
+{
+  fprintf(stderr, "moonfork: %s\n", text);
+  _exit(1);
+}
+
+void state_enter(const char *slot_name)
+{
+  uint64_t slot, generation;
+  if (sscanf(slot_name, "%" SCNu64 ":%" SCNu64, &slot, &generation) != 2 ||
+      heap_attach(HEAP_FD) != 0)
+    refuse(CHILD_OPTION " is for Moonfork's own use");
+  target_enter(slot, generation);
+}
+
+_Noreturn void state_run_child(lua_State *L)
+{
+  if (slot_self->flags & SLOT_SERVER) forkserver_run(L);
+  target_start(L);
+}
+
+void state_child(int argc, char **argv)
+{
+  if (argc != 3 || strcmp(argv[1], CHILD_OPTION) != 0) return;
+  state_enter(argv[2]);
+  lua_State *L = state_new(0);
+  if (L == NULL) refuse("not enough memory");
+  state_run_child(L);
+}

@@ -1,0 +1,335 @@
+/* target.c - see target.h.
+   SPDX-License-Identifier: MIT */
+#include "target.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "defs.h"
+#include "fdio.h"
+#include "interrupt.h"
+#include "object.h"
+#include "parcel.h"
+#include "process.h"
+#include "slot.h"
+
+/* What one write takes at a time: longer lines may be broken up. */
+static char out_buffer[1 << 16], error_buffer[1 << 12];
+
+static const char seeder; /* key of the registry: math.randomseed */
+
+/* What a state tells a fresh one, so that the same modules are found. */
+static const char *const settings[] = {"path", "cpath"};
+
+void target_open(lua_State *L)
+{
+  lua_getglobal(L, "math");
+  lua_getfield(L, -1, "randomseed");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &seeder);
+  lua_pop(L, 1);
+}
+
+int target_is_child(void)
+{
+  return slot_self && slot_self->parent != 0;
+}
+
+void target_enter(uint64_t slot, uint64_t generation)
+{
+  if (slot_enter(slot, generation) != 0) _exit(1);
+  process_die_with_parent(slot_self->parent_pid);
+  child_forget_all();
+  fdio_close_kept();
+  fdio_empty_stdin();
+  __fpurge(stdin);
+  clearerr(stdin);
+  interrupt_child();
+  setvbuf(stdout, out_buffer, _IOLBF, sizeof out_buffer);
+  setvbuf(stderr, error_buffer, _IOLBF, sizeof error_buffer);
+}
+
+_Noreturn void target_exit(int status)
+{
+  child_finish(0);
+  fflush(NULL);
+  _exit(status);
+}
+
+/* ---- errors ---- */
+
+/* The message for an error value, whatever it is; never raises. */
+static int describe(lua_State *L)
+{
+  if (luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) {
+    lua_pop(L, 1);
+    luaL_tolstring(L, 1, NULL);
+  } else {
+    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
+  }
+  return 1;
+}
+
+static void push_message(lua_State *L, int index)
+{
+  if (lua_type(L, index) == LUA_TSTRING || lua_isnumber(L, index)) {
+    lua_pushvalue(L, index);
+    lua_tostring(L, -1);
+    return;
+  }
+  index = lua_absindex(L, index);
+  lua_pushcfunction(L, describe);
+  lua_pushvalue(L, index);
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK) return;
+  lua_pop(L, 1);
+  lua_pushfstring(L, "(error object is a %s value whose __tostring fails)",
+                  luaL_typename(L, index));
+}
+
+/* The message handler: turns the error value into a table of it, its message
+   and the traceback. */
+static int handle_error(lua_State *L)
+{
+  lua_settop(L, 1);
+  lua_createtable(L, 0, 5);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, 2, "value");
+  push_message(L, 1);
+  luaL_traceback(L, L, lua_tostring(L, 3), 1);
+  lua_setfield(L, 2, "traceback");
+  lua_setfield(L, 2, "message");
+  return 1;
+}
+
+/* Makes such a table of the error at the top that did not meet the handler. */
+static void wrap_error(lua_State *L)
+{
+  lua_createtable(L, 0, 5);
+  push_message(L, -2);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "traceback");
+  lua_setfield(L, -2, "message");
+  lua_remove(L, -2);
+}
+
+/* Writes the report in one go, so that no other's line gets into it. */
+static void report(lua_State *L)
+{
+  lua_getfield(L, -1, "traceback");
+  const char *text = lua_pushfstring(L, "Process %s:\n%s\n", slot_self->name,
+                                     lua_tostring(L, -1));
+  fflush(stderr);
+  fdio_write(2, text, strlen(text));
+  lua_pop(L, 2);
+}
+
+/* ---- results ---- */
+
+/* Publishes what the parcel holds as its only message. */
+static void publish(struct parcel *parcel, enum slot_result kind)
+{
+  const struct queue_message *message = parcel_messages(parcel);
+  if (message->block)
+    slot_publish_block(kind, message->block, message->size);
+  else
+    slot_publish(kind, message->bytes, message->size);
+  parcel_sent(parcel, 1);
+}
+
+/* Publishes the error table at the top; without the value when it cannot be
+   sent. */
+static void publish_error(lua_State *L, const char *kind)
+{
+  struct parcel parcel;
+  lua_pushstring(L, kind);
+  lua_setfield(L, -2, "kind");
+  parcel_begin(&parcel);
+  parcel.threshold = SLOT_SMALL;
+  int status = parcel_add(L, &parcel, -1, "error");
+  if (status != LUA_OK) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    lua_setfield(L, -2, "value");
+    status = parcel_add(L, &parcel, -1, "error");
+  }
+  if (status == LUA_OK) publish(&parcel, RESULT_ERROR);
+  parcel_drop(&parcel);
+}
+
+/* Ends with the error whose table is at the top. */
+_Noreturn static void fail(lua_State *L, const char *kind)
+{
+  report(L);
+  publish_error(L, kind);
+  target_exit(1);
+}
+
+/* Publishes the values from `first` to the top, and ends. */
+_Noreturn static void succeed(lua_State *L, int first)
+{
+  struct parcel parcel;
+  parcel_begin(&parcel);
+  parcel.threshold = SLOT_SMALL;
+  int count = lua_gettop(L) - first + 1;
+  int status = parcel_add_list(L, &parcel, first, count, "result");
+  if (status == LUA_OK) publish(&parcel, RESULT_VALUES);
+  parcel_drop(&parcel);
+  if (status == LUA_OK) target_exit(0);
+  wrap_error(L);
+  fail(L, "unsendable");
+}
+
+/* ---- running ---- */
+
+static void reseed(lua_State *L)
+{
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &seeder);
+  lua_pushinteger(L, (lua_Integer)slot_self->seeds[0]);
+  lua_pushinteger(L, (lua_Integer)slot_self->seeds[1]);
+  lua_call(L, 2, 0);
+}
+
+/* Runs under lua_pcall, so that nothing that is raised out here gets into the
+   code that forked. Its arguments: the target, the target's. */
+static int run(lua_State *L)
+{
+  int count = lua_gettop(L);
+  reseed(L);
+  lua_State *fresh = lua_newthread(L);
+  lua_insert(L, 1); /* stays here, so that it is not collected */
+  luaL_checkstack(fresh, count + 1, "too many arguments");
+  lua_pushcfunction(fresh, handle_error);
+  lua_xmove(L, fresh, count);
+  int status = lua_pcall(fresh, count - 1, LUA_MULTRET, 1);
+  if (status == LUA_OK) succeed(fresh, 2);
+  if (status != LUA_ERRRUN) wrap_error(fresh);
+  fail(fresh, "error");
+}
+
+_Noreturn void target_call(lua_State *L, int arguments)
+{
+  lua_pushcfunction(L, run);
+  lua_insert(L, -arguments - 2);
+  lua_pcall(L, arguments + 1, 0, 0);
+  wrap_error(L);
+  fail(L, "error");
+}
+
+int target_fork(lua_State *L, struct child *child, int arguments)
+{
+  pid_t pid;
+  int pidfd;
+  int rc = object_inherit(slot_at(child->slot));
+  if (rc == 0) {
+    child_flush();
+    rc = process_fork(&pid, &pidfd);
+  }
+  if (rc == 0 && pid == 0) {
+    target_enter(child->slot, child->generation);
+    target_call(L, arguments);
+  }
+  lua_pop(L, arguments + 1);
+  if (rc == 0) child_started(child, pid, pidfd);
+  return rc;
+}
+
+/* ---- start blocks ---- */
+
+/* Such a block: the size of the settings' encoding, it, and the other. */
+struct start {
+  uint64_t settings_size;
+  unsigned char bytes[];
+};
+
+static void push_settings(lua_State *L)
+{
+  lua_createtable(L, 0, (int)COUNT(settings));
+  lua_getglobal(L, "package");
+  for (size_t i = 0; i < COUNT(settings); i++) {
+    lua_getfield(L, -1, settings[i]);
+    lua_setfield(L, -3, settings[i]);
+  }
+  lua_pop(L, 1);
+}
+
+/* Writes both encodings into the codec's output, under lua_pcall. */
+static int encode_start(lua_State *L)
+{
+  struct codec_out *out = lua_touserdata(L, 1);
+  uint64_t size;
+  if (out->size < sizeof size && out->grow(out, sizeof size) != 0)
+    return luaL_error(L, "not enough memory");
+  out->used = sizeof size;
+  push_settings(L);
+  codec_encode(L, -1, "settings", out);
+  size = out->used - sizeof size;
+  memcpy(out->base, &size, sizeof size);
+  codec_encode(L, 2, "", out);
+  return 0;
+}
+
+int target_write_start(lua_State *L, uint64_t slot, int index)
+{
+  struct parcel parcel;
+  index = lua_absindex(L, index);
+  parcel_begin(&parcel);
+  parcel.threshold = 0;
+  int status = parcel_add_with(L, &parcel, encode_start, index);
+  if (status == LUA_OK) {
+    const struct queue_message *message = parcel_messages(&parcel);
+    heap_begin();
+    alloc_unlink_in_transaction(message->block);
+    heap_set(&slot_at(slot)->start_size, message->size);
+    heap_set(&slot_at(slot)->start_block, message->block);
+    heap_end();
+    parcel_sent(&parcel, 1);
+  }
+  parcel_drop(&parcel);
+  return status;
+}
+
+void target_read_start(lua_State *L)
+{
+  const struct start *start = parcel_bytes(slot_self->start_block);
+  const unsigned flags = CODEC_FUNCTIONS | CODEC_TRUSTED;
+  codec_decode(L, start->bytes, start->settings_size, flags);
+  lua_getglobal(L, "package");
+  for (size_t i = 0; i < COUNT(settings); i++) {
+    lua_getfield(L, -2, settings[i]);
+    lua_setfield(L, -2, settings[i]);
+  }
+  lua_pop(L, 2);
+  codec_decode(L, start->bytes + start->settings_size,
+               slot_self->start_size - sizeof *start - start->settings_size,
+               flags);
+}
+
+/* Gives target and arguments. */
+static int unpack(lua_State *L)
+{
+  target_read_start(L);
+  int table = lua_gettop(L);
+  lua_getfield(L, table, "target");
+  lua_getfield(L, table, "args");
+  lua_getfield(L, table, "count");
+  int count = (int)lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  luaL_checkstack(L, count + 1, "too many arguments");
+  int args = lua_gettop(L);
+  for (int i = 1; i <= count; i++) lua_rawgeti(L, args, i);
+  lua_remove(L, args);
+  return count + 1;
+}
+
+_Noreturn void target_start(lua_State *L)
+{
+  lua_settop(L, 0);
+  lua_pushcfunction(L, handle_error);
+  lua_pushcfunction(L, unpack);
+  int status = lua_pcall(L, 0, LUA_MULTRET, 1);
+  if (status == LUA_OK) target_call(L, lua_gettop(L) - 2);
+  if (status != LUA_ERRRUN) wrap_error(L);
+  fail(L, "error");
+}

@@ -1,0 +1,46 @@
+/* target.h - what a child does: it enters its slot, runs its target, publishes
+   what came of it, and ends.
+   Layer 3. In the child nothing here returns to the code that forked.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_TARGET_H
+#define MOONFORK_TARGET_H
+
+#include <lua.h>
+#include <stdint.h>
+
+#include "child.h"
+
+/* Notes what a child needs of its state. Once for each state. */
+void target_open(lua_State *L);
+
+/* Makes this process the one of the slot: it ends with its parent, has its
+   own standard input (empty) and none of the parent's descriptors. Ends it
+   when the parent has given the slot up. */
+void target_enter(uint64_t slot, uint64_t generation);
+
+/* Forks a prepared child that calls the function below `arguments` values at
+   the top, which are popped. Returns in the parent only. 0 or -errno. */
+int target_fork(lua_State *L, struct child *child, int arguments);
+
+/* Calls the function below `arguments` values at the top, in a fresh
+   coroutine, and ends with what came of it. */
+_Noreturn void target_call(lua_State *L, int arguments);
+
+/* The same with what the slot's start block says. */
+_Noreturn void target_start(lua_State *L);
+
+/* Applies the settings of a start block (paths of modules...) and pushes the
+   table that it holds behind them. Raises. */
+void target_read_start(lua_State *L);
+
+/* Encodes a start block for a child: the settings of this state, then the
+   table at `index`. 0, or a status with the error value pushed. */
+int target_write_start(lua_State *L, uint64_t slot, int index);
+
+/* Ends a child: joins its children, flushes, _exit. */
+_Noreturn void target_exit(int status);
+
+/* True in a process that was started as a child. */
+int target_is_child(void);
+
+#endif

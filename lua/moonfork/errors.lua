@@ -1,0 +1,44 @@
+-- moonfork/errors.lua - remote errors: what went wrong in another process.
+-- SPDX-License-Identifier: MIT
+
+local codec = require "moonfork.codec"
+
+local errors = {}
+
+---An error that happened in another process. `result` raises it.
+---@class moonfork.RemoteError
+---@field message string what the error said; for a crash, which signal or exit code ended the process
+---@field value any the error value itself, when it could travel
+---@field traceback string? the traceback of the process where it happened
+---@field process string the name of that process
+---@field pid integer its process id
+---@field exitcode integer? its exit code, when it has ended
+---@field kind string "error", "crashed", "timeout", "cancelled" or "unsendable"
+local RemoteError = {}
+RemoteError.__index = RemoteError
+RemoteError.__name = "moonfork.RemoteError"
+
+---The message, and the traceback of the process where it happened.
+---@return string text for a person to read
+function RemoteError:__tostring()
+  local where = ("process '%s' (pid %d): "):format(self.process, self.pid)
+  return where .. (self.traceback or self.message)
+end
+
+codec.register("moonfork.RemoteError", RemoteError)
+
+---Makes a remote error of a table of its fields.
+---@param fields table
+---@return moonfork.RemoteError
+function errors.new(fields)
+  return setmetatable(fields, RemoteError)
+end
+
+---Tells whether a value is a remote error.
+---@param value any any value
+---@return boolean yes true when it is one
+function errors.is_remote_error(value)
+  return getmetatable(value) == RemoteError
+end
+
+return errors

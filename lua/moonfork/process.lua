@@ -1,0 +1,192 @@
+-- moonfork/process.lua - processes: their options, their results.
+-- The rest of the methods is C: host/lprocess.c; types/process.lua says what
+-- they do.
+-- SPDX-License-Identifier: MIT
+
+local core = require "moonfork.core.process"
+local errors = require "moonfork.errors"
+
+local process = {}
+local Process = core.methods
+
+local options_known = { target = true, args = true, name = true, daemon = true }
+local counter = 0
+
+local function is_callable(value)
+  if type(value) == "function" then return true end
+  local metatable = getmetatable(value)
+  return type(metatable) == "table" and metatable.__call ~= nil
+end
+
+local function check_type(options, name, wanted, level)
+  local value = options[name]
+  if value ~= nil and type(value) ~= wanted then
+    error(("Process: %s must be a %s, not a %s"):format(name, wanted,
+                                                        type(value)), level)
+  end
+end
+
+local function check_options(options, level)
+  if type(options) ~= "table" then
+    error("Process: give a table of options: Process{ target = f }", level)
+  end
+  for name in pairs(options) do
+    if not options_known[name] then
+      error(("Process: unknown option '%s'; it knows target, args, name and "
+             .. "daemon"):format(tostring(name)), level)
+    end
+  end
+  if not is_callable(options.target) then
+    error("Process: target must be a function", level)
+  end
+  check_type(options, "args", "table", level)
+  check_type(options, "name", "string", level)
+  check_type(options, "daemon", "boolean", level)
+end
+
+local function next_name()
+  counter = counter + 1
+  return "Process-" .. counter
+end
+
+---Makes a process, not yet started.
+---@param options table `target`, `args`, `name`, `daemon`
+---@param method string "fork", "spawn" or "forkserver"
+---@param level integer? whose line errors name, as of `error`; default the caller
+---@return moonfork.Process process
+function process.create(options, method, level)
+  level = (level or 1) + 1
+  check_options(options, level + 1)
+  local args = options.args or {}
+  local start = {
+    target = options.target,
+    args = args,
+    count = args.n or #args,
+  }
+  return core.new(options.name or next_name(), options.daemon, method, start)
+end
+
+---Makes a process that calls `f` with the arguments behind it, and starts it.
+---@param method string "fork", "spawn" or "forkserver"
+---@param f function the target
+---@param ... any its arguments
+---@return moonfork.Process process started
+function process.run(method, f, ...)
+  local made = process.create({ target = f, args = table.pack(...) }, method, 2)
+  local ok, message = pcall(made.start, made)
+  if not ok then error(message, 3) end
+  return made
+end
+
+-- What ended processes left, once it was asked for: the C side gives it once.
+local outcomes = setmetatable({}, { __mode = "k" })
+
+local function outcome_of(self)
+  local outcome = outcomes[self]
+  if not outcome then
+    outcome = table.pack(self:_outcome())
+    outcomes[self] = outcome
+  end
+  return outcome
+end
+
+-- A process that ended without an answer.
+local function describe_crash(code)
+  if code < 0 then
+    return ("killed by signal %d (%s)"):format(-code, core.signal_name(-code))
+  end
+  return ("ended with exit code %d and without a result"):format(code)
+end
+
+local function make_error(self, fields)
+  fields.process, fields.pid = self.name, self.pid
+  fields.exitcode = self.exitcode
+  if not fields.kind then
+    fields.kind = "crashed"
+    fields.message = describe_crash(self.exitcode)
+  end
+  return errors.new(fields)
+end
+
+---The return values of the target, all of them, once the process has ended.
+---Raises a remote error when the target raised or the process died. May be
+---called again.
+---@param timeout number? seconds; nil waits for ever
+---@return any ... the values, or nil and "timeout"
+function Process:result(timeout)
+  local ended, word = self:join(timeout)
+  if not ended then return nil, word end
+  local outcome = outcome_of(self)
+  if outcome[1] == "values" then
+    return table.unpack(outcome, 2, outcome.n)
+  end
+  outcome.error = outcome.error or make_error(self, outcome[2] or {})
+  error(outcome.error, 0)
+end
+
+-- Leaving the scope of a process joins it; left by an error, ends it first.
+function core.metatable.__close(self, err)
+  if self.pid and self.exitcode == nil then
+    if err ~= nil then self:terminate() end
+    self:join()
+  end
+  self:close()
+end
+
+process.active_children = core.active
+
+local current
+
+---This process.
+---@return moonfork.CurrentProcess process its `name`, `pid` and `daemon`
+function process.current_process()
+  local name, pid, daemon = core.self()
+  if not current or current.pid ~= pid then
+    current = { name = name, pid = pid, daemon = daemon }
+  end
+  return current
+end
+
+---The parent of this process.
+---@class moonfork.ParentProcess
+---@field name string
+---@field pid integer
+local ParentProcess = { __name = "moonfork.ParentProcess" }
+ParentProcess.__index = ParentProcess
+
+---Tells whether the parent lives.
+---@return boolean yes
+function ParentProcess:is_alive() -- luacheck: ignore self
+  return core.parent_join(0) == nil
+end
+
+---Waits for the end of the parent.
+---@param timeout number? seconds; nil waits for ever
+---@return boolean? ended true, or nil and "timeout"
+function ParentProcess:join(timeout) -- luacheck: ignore self
+  return core.parent_join(timeout)
+end
+
+---The parent of this process.
+---@return moonfork.ParentProcess? parent nil in the main process
+function process.parent_process()
+  local name, pid = core.parent()
+  if not name then return nil end
+  return setmetatable({ name = name, pid = pid }, ParentProcess)
+end
+
+---Tells whether this is the process that the user started.
+---@return boolean yes
+function process.is_main()
+  return core.parent() == nil
+end
+
+---Calls `f` in the process that the user started, and there only.
+---@param f function
+---@param ... any its arguments
+---@return any ... what `f` gave
+function process.main(f, ...)
+  if process.is_main() then return f(...) end
+end
+
+return process
