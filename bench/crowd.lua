@@ -33,5 +33,5 @@ local function measure(count)
 end
 
 for _, count in ipairs(#arg > 0 and arg or { "200", "1000" }) do
-  measure(math.tointeger(count))
+  measure(tonumber(count))
 end

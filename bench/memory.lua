@@ -18,7 +18,7 @@ local function private_kib(pid)
   local total = 0
   for line in io.lines(("/proc/%d/smaps_rollup"):format(pid)) do
     local kib = line:match "^Private_%w+:%s+(%d+) kB"
-    total = total + (kib and math.tointeger(kib) or 0)
+    total = total + (tonumber(kib) or 0)
   end
   return total
 end

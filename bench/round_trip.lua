@@ -1,6 +1,8 @@
 -- round_trip.lua - an integer to another process and back, over two queues.
--- With the argument one_cpu, given when all processes are kept on one CPU, the
--- same under the name round_trip_one_cpu: nobody spins, each wait is a sleep.
+-- Both processes are put on CPUs of their own after a first leg: otherwise the
+-- scheduler sometimes leaves them on one for a whole run. With the argument
+-- one_cpu, given when all processes are kept on one CPU, the same under the
+-- name round_trip_one_cpu: nobody spins, each wait is a sleep.
 -- SPDX-License-Identifier: MIT
 
 package.path = (arg[0]:match "^.*/" or "./") .. "?.lua;" .. package.path
@@ -28,6 +30,9 @@ for i = 1, TRIPS do
   end
   if i % LEG == 0 then
     values[i // LEG] = (mp.now() - began) / LEG * 1e6
+    if i == LEG then
+      support.take_cpus(child)
+    end
     began = mp.now()
   end
 end

@@ -16,7 +16,7 @@ local here = arg[0]:match "^.*/" or "./"
 -- round is long, or hardly varies. one_cpu keeps all of its processes on one
 -- CPU, where nobody spins, and tells the programs so by their argument.
 local WORKLOADS <const> = {
-  { name = "start" },
+  { name = "start", rounds = 5 },
   { name = "queue_int" },
   { name = "queue_record" },
   { name = "round_trip" },

@@ -42,5 +42,5 @@ local function measure(name, megabytes, count, maxsize)
 end
 
 measure("string_1mb", 1, 400, 4)
-measure("string_1mb_burst", 1, 100)
-measure("string_64mb", 64, 10, 4)
+measure("string_1mb_burst", 1, 50)
+measure("string_64mb", 64, 5, 4)

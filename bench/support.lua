@@ -61,6 +61,33 @@ function support.start(target, ...)
   }:start()
 end
 
+--- The CPUs that this process may use.
+local function allowed_cpus()
+  local cpus = {}
+  for line in io.lines "/proc/self/status" do
+    local list = line:match "^Cpus_allowed_list:%s*(%S+)"
+    for first, last in (list or ""):gmatch "(%d+)%-?(%d*)" do
+      for cpu = tonumber(first), tonumber(last) or tonumber(first) do
+        table.insert(cpus, cpu)
+      end
+    end
+  end
+  return cpus
+end
+
+--- Keeps this process and a child of it on CPUs of their own, where there are
+-- two. To be called when both have waited: what they then know about the
+-- number of CPUs stays, and so does their way of waiting.
+function support.take_cpus(child)
+  local cpus = allowed_cpus()
+  if #cpus < 2 then return end
+  for i, pid in ipairs{ mp.current_process().pid, child.pid } do
+    local ok = os.execute(("taskset -p -c %d %d >/dev/null"):format(cpus[i],
+      pid))
+    support.check(ok, "taskset", "it failed")
+  end
+end
+
 --- Seconds to pass one stream to a process and to hear its sum. The consumer
 -- gets (queue, reply, counts), says "ready", and for each of the counts takes
 -- that many messages and puts their sum. produce(queue, count) puts them and

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -71,14 +72,6 @@ void fdio_close_kept(void)
   if (words) memset(kept, 0, words * sizeof *kept);
 }
 
-/* A descriptor on /dev/null, opened once; also the one to try dup on. */
-static int null_device(void)
-{
-  static int null = -1;
-  if (null < 0) null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  return null;
-}
-
 static int raise_limit(void)
 {
   struct rlimit limit;
@@ -90,21 +83,21 @@ static int raise_limit(void)
 
 int fdio_reserve(void)
 {
-  int fd = fcntl(null_device(), F_DUPFD_CLOEXEC, 0);
-  if (fd < 0 && errno == EMFILE && raise_limit() == 0)
-    fd = fcntl(null_device(), F_DUPFD_CLOEXEC, 0);
-  /* A bad descriptor: /dev/null itself could not be opened for want of one. */
-  if (fd < 0) return errno == EBADF ? -EMFILE : -errno;
+  int fd = eventfd(0, EFD_CLOEXEC);
+  if (fd < 0) {
+    int rc = -errno;
+    if (rc == -EMFILE && raise_limit() == 0) fd = eventfd(0, EFD_CLOEXEC);
+    if (fd < 0) return rc;
+  }
   close(fd);
   return 0;
 }
 
 void fdio_empty_stdin(void)
 {
-  if (null_device() >= 0)
-    dup2(null_device(), 0);
-  else
-    close(0);
+  int null = open("/dev/null", O_RDWR); /* 0 itself, if that was closed */
+  if (null > 0) dup2(null, 0);
+  if (null != 0) close(null > 0 ? null : 0);
 }
 
 int fdio_receive(int socket, void *bytes, size_t size)

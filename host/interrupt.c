@@ -2,12 +2,13 @@
    Layer 3. The contract is interrupt.h. Handlers do only what POSIX allows
    in them, and lua_sethook, which Lua allows. They are installed without
    SA_RESTART, so that a read in which the script is blocked returns and the
-   hook gets its turn.
+   hook gets its turn. SIGINT may also come just before such a read begins;
+   so, until the error is raised, a timer goes on interrupting.
 
-   The grace is measured by a timer of our own with a realtime signal that
-   nobody else uses: alarm() and ITIMER_REAL exist once per process and may
-   be the script's, and SIGINT itself is ignored while system() runs. Nothing
-   is taken from the script before the first SIGINT has come.
+   The same timer ends the grace. It is one of our own with a realtime signal
+   that nobody else uses: alarm() and ITIMER_REAL exist once per process and
+   may be the script's, and SIGINT itself is ignored while system() runs. No
+   signal but SIGINT is taken from the script before SIGINT has come.
    SPDX-License-Identifier: MIT */
 #include "interrupt.h"
 
@@ -19,10 +20,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "defs.h"
 
 #define GRACE INT64_C(800000000) /* ns; the promise is one second */
-#define GRACE_SIGNAL SIGRTMAX
+#define TICK INT64_C(20000000)   /* ns between two interruptions */
+#define TIMER_SIGNAL SIGRTMAX
 
 static struct {
   lua_State *main; /* where the error is raised; NULL: nowhere any more */
@@ -30,6 +33,7 @@ static struct {
   int whole_program;
   int has_timer;
   timer_t timer;
+  int64_t deadline;        /* the end of the grace */
   struct sigaction before; /* SIGINT, before interrupt_arm */
   char message[256];
   size_t length;
@@ -48,20 +52,42 @@ _Noreturn static void end_now(void)
   _exit(INTERRUPT_STATUS);
 }
 
-static void on_grace_over(UNUSED int signal)
+/* Sets the timer to what must happen next. A script that has got its error
+   is left in peace to clean up, until the grace is over. */
+static void set_timer(void)
 {
-  end_now();
+  int64_t length = 0; /* no timer */
+  if (!interrupt.has_timer) return;
+  if (interrupt.whole_program) length = clock_left(interrupt.deadline) + 1;
+  if (pending && (length == 0 || length > TICK)) length = TICK;
+  struct itimerspec once = {.it_value = clock_timespec(length)};
+  timer_settime(interrupt.timer, 0, &once, NULL);
 }
 
-static void start_grace(void)
+static void on_timer(UNUSED int signal)
 {
-  struct sigaction action = {.sa_handler = on_grace_over};
+  int saved = errno;
+  if (interrupt.whole_program && clock_left(interrupt.deadline) == 0) end_now();
+  set_timer();
+  errno = saved;
+}
+
+/* All signals wait for the end of a handler: those here share their data. */
+static void handle(int signal, void (*handler)(int), struct sigaction *before)
+{
+  struct sigaction action = {.sa_handler = handler};
+  sigfillset(&action.sa_mask);
+  sigaction(signal, &action, before);
+}
+
+static void start_timer(void)
+{
+  interrupt.deadline = clock_now() + GRACE;
   if (interrupt.has_timer) {
-    struct itimerspec once = {.it_value = {0, GRACE}};
-    sigaction(GRACE_SIGNAL, &action, NULL);
-    timer_settime(interrupt.timer, 0, &once, NULL);
-  } else {
-    sigaction(SIGALRM, &action, NULL);
+    handle(TIMER_SIGNAL, on_timer, NULL);
+    set_timer();
+  } else if (interrupt.whole_program) {
+    handle(SIGALRM, on_timer, NULL);
     alarm(1);
   }
 }
@@ -69,10 +95,10 @@ static void start_grace(void)
 static void raise_interrupt(lua_State *L, UNUSED lua_Debug *where)
 {
   lua_sethook(L, NULL, 0, 0);
-  if (pending) {
-    pending = 0;
-    luaL_error(L, "interrupted!");
-  }
+  if (!pending) return;
+  pending = 0;
+  set_timer();
+  luaL_error(L, "interrupted!");
 }
 
 static void on_interrupt(UNUSED int signal)
@@ -81,7 +107,7 @@ static void on_interrupt(UNUSED int signal)
   if (seen) end_now();
   seen = 1;
   pending = 1;
-  if (interrupt.whole_program) start_grace();
+  start_timer();
   if (interrupt.main != NULL)
     lua_sethook(interrupt.main, raise_interrupt,
                 LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
@@ -98,6 +124,7 @@ static void drop_hook(void)
 {
   lua_State *L = interrupt.main;
   pending = 0;
+  if (seen) set_timer();
   if (L != NULL && lua_gethook(L) == raise_interrupt)
     lua_sethook(L, NULL, 0, 0);
 }
@@ -113,7 +140,7 @@ static void prepare_message(void)
 static void prepare_timer(void)
 {
   struct sigevent event = {.sigev_notify = SIGEV_SIGNAL};
-  event.sigev_signo = GRACE_SIGNAL;
+  event.sigev_signo = TIMER_SIGNAL;
   if (!interrupt.has_timer)
     interrupt.has_timer =
         timer_create(CLOCK_MONOTONIC, &event, &interrupt.timer) == 0;
@@ -121,14 +148,13 @@ static void prepare_timer(void)
 
 void interrupt_arm(lua_State *L, int whole_program)
 {
-  struct sigaction action = {.sa_handler = on_interrupt};
   interrupt_disarm();
   if (interrupt.length == 0) prepare_message();
-  if (whole_program) prepare_timer();
+  prepare_timer();
   interrupt.main = L;
   interrupt.whole_program = whole_program;
   seen = pending = told = 0;
-  sigaction(SIGINT, &action, interrupt.armed ? NULL : &interrupt.before);
+  handle(SIGINT, on_interrupt, interrupt.armed ? NULL : &interrupt.before);
   interrupt.armed = 1;
 }
 
@@ -170,7 +196,7 @@ void interrupt_child(void)
   sigaction(SIGINT, &note, NULL);
   if (seen && interrupt.whole_program) {
     struct sigaction standard = {.sa_handler = SIG_DFL};
-    sigaction(interrupt.has_timer ? GRACE_SIGNAL : SIGALRM, &standard, NULL);
+    sigaction(interrupt.has_timer ? TIMER_SIGNAL : SIGALRM, &standard, NULL);
   }
   drop_hook();
   /* Neither timers nor alarms are inherited over fork. */

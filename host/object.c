@@ -268,7 +268,7 @@ void object_reap_orphans(void)
   uint64_t next;
   for (uint64_t at = slot_self->orphans; at; at = next) {
     next = slot_at(at)->block.next;
-    if (!slot_is_dead(slot_at(at))) continue;
+    if (!slot_is_dead(slot_at(at)) && !slot_give_up(slot_at(at))) continue;
     object_reap(slot_at(at));
     object_free_slot(at);
     next = slot_self->orphans; /* it has changed; begin again */

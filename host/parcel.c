@@ -44,6 +44,13 @@ struct scratch *parcel_borrow(size_t size)
   return NULL;
 }
 
+void parcel_warm(void)
+{
+  if (pool[0].lent || pool[0].size >= SCRATCH_SIZE) return;
+  struct scratch *scratch = parcel_borrow(SCRATCH_SIZE);
+  if (scratch) parcel_return(scratch);
+}
+
 unsigned char *parcel_memory(struct scratch *scratch)
 {
   return scratch->bytes;

@@ -67,6 +67,10 @@ static inline void *parcel_bytes(uint64_t block)
   return heap_at(block + sizeof(struct block));
 }
 
+/* Makes the memory of small messages ready; before fork, so that a child finds
+   it and need not ask for some. */
+void parcel_warm(void);
+
 /* Memory to get messages into, warm from the last time; given back by
    parcel_return. NULL when there is none to be had. */
 struct scratch *parcel_borrow(size_t size);

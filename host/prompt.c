@@ -34,6 +34,7 @@ static struct {
   size_t size;
 } line;
 
+static int terminal;                    /* whether standard input is one */
 static volatile sig_atomic_t abandoned; /* SIGINT came while reading */
 
 static void note_abandoned(UNUSED int signal)
@@ -41,8 +42,9 @@ static void note_abandoned(UNUSED int signal)
   abandoned = 1;
 }
 
-/* Reads a key for readline, whose own function would go on waiting after
-   SIGINT. The signal can arrive nowhere but in ppoll, so none is missed. */
+/* Reads a byte from the terminal, and a made-up newline after SIGINT, where
+   readline's own function would go on waiting. The signal can arrive nowhere
+   but in ppoll, so none is missed. */
 static int read_key(FILE *input)
 {
   struct pollfd ready = {.fd = fileno(input), .events = POLLIN};
@@ -53,7 +55,7 @@ static int read_key(FILE *input)
   sigaddset(&block, SIGINT);
   sigprocmask(SIG_BLOCK, &block, &before);
   do {
-    editor.check_signals();
+    if (editor.check_signals != NULL) editor.check_signals();
     if (!abandoned && ppoll(&ready, 1, NULL, &before) > 0)
       count = read(ready.fd, &key, 1);
     else
@@ -103,13 +105,39 @@ static ssize_t edit_line(const char *prompt)
   return line.text != NULL ? (ssize_t)strlen(line.text) : -1;
 }
 
+static int make_room(size_t length)
+{
+  if (length < line.size) return 1;
+  size_t size = 2 * line.size + 128;
+  char *text = realloc(line.text, size);
+  if (text == NULL) return 0;
+  line.text = text;
+  line.size = size;
+  return 1;
+}
+
+/* At a terminal without readline. */
+static ssize_t type_line(void)
+{
+  ssize_t length = 0;
+  int key;
+  while ((key = read_key(stdin)) != EOF && key != '\n') {
+    if (!make_room((size_t)length)) return -1;
+    line.text[length++] = (char)key;
+  }
+  return key == EOF && length == 0 ? -1 : length;
+}
+
 static ssize_t read_plain(const char *prompt)
 {
   fputs(prompt, stdout);
   fflush(stdout);
-  clearerr(stdin); /* of a read that SIGINT ended, here or in the line before */
+  if (terminal) {
+    ssize_t typed = type_line();
+    if (abandoned) putchar('\n');
+    return typed;
+  }
   ssize_t length = getline(&line.text, &line.size, stdin);
-  if (abandoned) putchar('\n');
   if (length > 0 && line.text[length - 1] == '\n') length--;
   return length;
 }
@@ -296,7 +324,7 @@ static void converse(lua_State *L, lua_CFunction traceback)
 void prompt_run(lua_State *L, lua_CFunction traceback)
 {
   struct sigaction note = {.sa_handler = note_abandoned}, before;
-  int terminal = isatty(STDIN_FILENO);
+  terminal = isatty(STDIN_FILENO);
   if (terminal) {
     load_editor();
     sigaction(SIGINT, &note, &before);

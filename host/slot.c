@@ -92,6 +92,15 @@ int slot_is_dead(struct slot *slot)
   return 1;
 }
 
+int slot_give_up(struct slot *slot)
+{
+  heap_begin();
+  int rc = !atomic_load(&slot->entered) && !(slot->flags & SLOT_ASKED);
+  if (rc) heap_set(&slot->block.generation, 0);
+  heap_end();
+  return rc;
+}
+
 void slot_publish(enum slot_result kind, const void *bytes, uint64_t size)
 {
   memcpy(slot_self->small, bytes, size);

@@ -24,6 +24,7 @@
 enum slot_flags {
   SLOT_DAEMON = 1, /* ends with its parent's program; has no children */
   SLOT_SERVER = 2, /* a forkserver */
+  SLOT_ASKED = 4,  /* a forkserver was asked to start it, and may yet */
 };
 
 /* What `result` says: in its low byte one of these, above it the number of
@@ -75,6 +76,10 @@ int slot_enter(uint64_t slot, uint64_t generation);
 /* True when the process of the slot has entered it and has ended. Exact:
    nothing of it runs any more. */
 int slot_is_dead(struct slot *slot);
+
+/* For the slot of a process that was never seen to run, once its parent is
+   dead. True when it has not entered the slot, and now it cannot. */
+int slot_give_up(struct slot *slot);
 
 static inline struct slot *slot_at(uint64_t offset)
 {

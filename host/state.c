@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <lualib.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "codec.h"
 #include "defs.h"
 #include "embedded.h"
+#include "finalizers.h"
 #include "forkserver.h"
 #include "handle.h"
 #include "heap.h"
@@ -147,6 +149,7 @@ void state_prepare(lua_State *L, const char *sources)
 {
   queue_setup();
   handle_set_type(OBJECT_QUEUE, "moonfork.Queue", "moonfork.core.queue");
+  finalizers_open(L);
   replace_exit(L);
   codec_open(L);
   child_open(L);
@@ -165,9 +168,19 @@ static int open_all(lua_State *L)
   return 0;
 }
 
+/* Large strings come and go with messages, and fresh pages are dear: memory to
+   32 MiB a piece (the most that the C library takes) is kept to be used again,
+   up to 64 MiB of it. */
+static void keep_memory_warm(void)
+{
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
 lua_State *state_new(int ignore_environment)
 {
   static const char *const command[] = {"moonfork", CHILD_OPTION, NULL};
+  keep_memory_warm();
   lua_State *L = luaL_newstate();
   if (L == NULL) return NULL;
   child_set_command(command, "%s");

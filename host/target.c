@@ -10,8 +10,10 @@
 
 #include "defs.h"
 #include "fdio.h"
+#include "finalizers.h"
 #include "interrupt.h"
 #include "object.h"
+#include "pages.h"
 #include "parcel.h"
 #include "process.h"
 #include "slot.h"
@@ -196,6 +198,7 @@ static void reseed(lua_State *L)
 static int run(lua_State *L)
 {
   int count = lua_gettop(L);
+  finalizers_keep(L);
   reseed(L);
   lua_State *fresh = lua_newthread(L);
   lua_insert(L, 1); /* stays here, so that it is not collected */
@@ -224,9 +227,12 @@ int target_fork(lua_State *L, struct child *child, int arguments)
   int rc = object_inherit(slot_at(child->slot));
   if (rc == 0) {
     child_flush();
+    pages_note();
+    parcel_warm();
     rc = process_fork(&pid, &pidfd);
   }
   if (rc == 0 && pid == 0) {
+    pages_ready();
     target_enter(child->slot, child->generation);
     target_call(L, arguments);
   }

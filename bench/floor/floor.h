@@ -8,6 +8,10 @@
 #ifndef BENCH_FLOOR_H
 #define BENCH_FLOOR_H
 
+#ifndef _GNU_SOURCE
+#  define _GNU_SOURCE
+#endif
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdatomic.h>

@@ -1,13 +1,16 @@
 /*
  * round_trip.c - the floor of a message to another process and its answer: two
  * futex words. Once with the policy of a queue (spin for 5 us, then sleep) and
- * once with a sleep each time. With the argument one_cpu, given when both
- * processes are kept on one CPU, only the latter, as round_trip_one_cpu.
+ * once with a sleep each time, both processes on CPUs of their own: otherwise
+ * the scheduler sometimes leaves them on one for a whole run. With the argument
+ * one_cpu, given when both processes are kept on one CPU, only the latter, as
+ * round_trip_one_cpu.
  * SPDX-License-Identifier: MIT
  */
-#include <stdalign.h>
-
 #include "floor.h"
+
+#include <sched.h>
+#include <stdalign.h>
 
 #define LEG 1000 /* trips per figure; the median of the legs is reported */
 #define LEG_MAX 200
@@ -20,6 +23,23 @@ struct mailbox {
 struct table {
   struct mailbox ping, pong;
 };
+
+/* Keeps the caller on the first or second of the CPUs it may use; with one
+   CPU, where it is. */
+static void take_cpu(int which)
+{
+  cpu_set_t allowed, chosen;
+  CPU_ZERO(&chosen);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) < 0)
+    die("sched_getaffinity");
+  for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, &allowed) || which-- != 0) continue;
+    CPU_SET(cpu, &chosen);
+    if (sched_setaffinity(0, sizeof chosen, &chosen) < 0)
+      die("sched_setaffinity");
+    return;
+  }
+}
 
 static void post(struct mailbox *box, uint32_t value)
 {
@@ -60,7 +80,10 @@ static void answer(struct table *table, uint32_t trips, double spin_seconds)
 static void measure(const char *name, uint32_t trips, double spin_seconds)
 {
   struct table *table = share_memory(sizeof *table);
+  cpu_set_t before;
+  sched_getaffinity(0, sizeof before, &before);
   pid_t pid = fork_or_die();
+  take_cpu(pid == 0);
   if (pid == 0) answer(table, trips, spin_seconds);
   double values[LEG_MAX], began = now();
   for (uint32_t i = 1; i <= trips; i++) {
@@ -73,6 +96,7 @@ static void measure(const char *name, uint32_t trips, double spin_seconds)
   }
   report(name, median(values, trips / LEG), "us");
   wait_for(pid);
+  sched_setaffinity(0, sizeof before, &before);
   munmap(table, sizeof *table);
 }
 

@@ -85,7 +85,7 @@ local function make(method)
   local made = setmetatable({}, Context)
   for name, value in pairs(shared) do made[name] = value end
   function made.Process(options)
-    return process.create(options, method or current, 2)
+    return process.create(options, method or current, 1)
   end
   function made.run(f, ...)
     return process.run(method or current, f, ...)

@@ -74,7 +74,7 @@ end
 function process.run(method, f, ...)
   local made = process.create({ target = f, args = table.pack(...) }, method, 2)
   local ok, message = pcall(made.start, made)
-  if not ok then error(message, 3) end
+  if not ok then error(message, 2) end
   return made
 end
 

@@ -38,7 +38,10 @@ class Session:
         if terminal:
             self.pid, self.output = pty.fork()
             if self.pid == 0:
-                os.execve(PROGRAM, [PROGRAM, *args], environment)
+                try:
+                    os.execve(PROGRAM, [PROGRAM, *args], environment)
+                finally:
+                    os._exit(127)
             self.input = self.output
         else:
             process = subprocess.Popen(
@@ -265,7 +268,7 @@ def prompt_ends_a_print_that_loops(s):
 @test()
 def prompt_outlives_the_grace(s):
     s.expect("> ")
-    s.enter("print('go') pcall(function() while true do end end) "
+    s.enter("pcall(function() print('go') while true do end end) "
             "local t = os.clock() while os.clock() < t + 1.2 do end "
             "print('still here')")
     s.expect(r"\ngo\n")
@@ -461,5 +464,7 @@ def run(function, args, options):
         session.close()
 
 
+if not os.access(PROGRAM, os.X_OK):
+    sys.exit(f"{PROGRAM} is not a program")
 results = [run(*each) for each in tests]
 print(f"{results.count(True)} passed, {results.count(False)} failed")
