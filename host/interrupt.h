@@ -16,7 +16,9 @@
    when the program must end within the grace, zero at the prompt. */
 void interrupt_arm(lua_State *L, int whole_program);
 
-/* Back to what it was before interrupt_arm; for the prompt's reading. */
+/* Back to what it was before interrupt_arm; for the prompt's reading. After a
+   SIGINT to a whole program the grace runs on in silence, as the caller now
+   says why it ends; a second SIGINT still ends it at once. */
 void interrupt_disarm(void);
 
 /* Nonzero once SIGINT has come since interrupt_arm. */

@@ -2,6 +2,7 @@
    SPDX-License-Identifier: MIT */
 #include "state.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <lauxlib.h>
 #include <limits.h>
@@ -122,15 +123,25 @@ static void preload_all(lua_State *L, const char *sources)
 
 /* ---- os.exit ---- */
 
+static int read_status(lua_State *L)
+{
+  if (lua_isboolean(L, 1))
+    return lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
+  return (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+}
+
 /* In the program, the end of all children first; in a child, its own end. */
 static int l_exit(lua_State *L)
 {
-  int status = lua_isboolean(L, 1) || lua_isnone(L, 1)
-                   ? (lua_isnone(L, 1) || lua_toboolean(L, 1) ? EXIT_SUCCESS
-                                                              : EXIT_FAILURE)
-                   : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+  int status = read_status(L);
   if (target_is_child()) target_exit(status);
-  if (child_finish(0)) status = INTERRUPT_STATUS;
+  child_finish(interrupt_seen());
+  int interrupted = interrupt_seen();
+  interrupt_disarm();
+  if (interrupted) {
+    fprintf(stderr, "%s: interrupted!\n", program_invocation_name);
+    status = INTERRUPT_STATUS;
+  }
   if (lua_toboolean(L, 2)) lua_close(L);
   exit(status);
 }
@@ -164,6 +175,7 @@ static int open_all(lua_State *L)
     lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
   }
   luaL_openlibs(L);
+  lua_gc(L, LUA_GCGEN, 0, 0); /* as lua5.4 */
   state_prepare(L, find_sources());
   return 0;
 }
