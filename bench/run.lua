@@ -2,10 +2,12 @@
 -- peer in turn, and prints one table of medians and ratios. No layer: needs
 -- nothing but the standard library, so that a stock Lua can run it too.
 --
---   moonfork bench/run.lua [--rounds N] [--full] [--json FILE] [NAME...]
+--   moonfork bench/run.lua [--rounds N] [--seconds N] [--full] [--json FILE]
+--                          [NAME...]
 --
--- NAME is a part of a workload's name; without any, all run. --full lets Python
--- start its thousand children as well, once. BENCH_ROUNDS, BENCH_FLOOR (where
+-- NAME is a part of a workload's name; without any, all run. After so many
+-- seconds, no workload begins another round; each has one at least. --full lets
+-- Python start its thousand children as well, once. BENCH_ROUNDS, BENCH_FLOOR (where
 -- the floor programs are), MOONFORK and PYTHON change the defaults. The exit
 -- status is 1 when any program failed.
 -- SPDX-License-Identifier: MIT
@@ -80,6 +82,7 @@ end
 local function read_options()
   local options = {
     rounds = tonumber(os.getenv "BENCH_ROUNDS" or 7),
+    seconds = 270,
     json = "build/bench.json",
     names = {},
   }
@@ -88,7 +91,7 @@ local function read_options()
     local word = arg[i]
     if word == "--full" then
       options.full = true
-    elseif word == "--rounds" or word == "--json" then
+    elseif word == "--rounds" or word == "--seconds" or word == "--json" then
       i = i + 1
       options[word:sub(3)] = arg[i] or fail(word .. " needs a value")
     elseif word:sub(1, 1) == "-" then
@@ -98,9 +101,12 @@ local function read_options()
     end
     i = i + 1
   end
-  options.rounds = math.tointeger(options.rounds)
-  if not options.rounds or options.rounds < 1 then
-    fail "rounds must be a positive integer"
+  for _, name in ipairs{ "rounds", "seconds" } do
+    local number = math.tointeger(tonumber(options[name]))
+    if not number or number < 1 then
+      fail(name .. " must be a positive integer")
+    end
+    options[name] = number
   end
   return options
 end
@@ -247,26 +253,45 @@ function Results:run(command, side, name)
   end
 end
 
---- Rounds of floor, Moonfork and Python in turn, so that whatever else the
--- machine does meets all three alike.
-function Results:measure(workload, programs, options)
-  local rounds = math.min(options.rounds, workload.rounds or options.rounds)
-  for round = 1, rounds do
-    show_progress(("%s %d/%d"):format(workload.name, round, rounds))
-    for _, side in ipairs(SIDES) do
-      local command, why = command_for(programs, side, workload)
-      if command then
-        self:run(command, side, workload.name)
-      elseif side ~= "python" then
-        self:fail(side, workload.name, why)
+--- Floor, Moonfork and Python in turn, so that whatever else the machine does
+-- meets all three alike.
+function Results:round(workload, programs)
+  for _, side in ipairs(SIDES) do
+    local command, why = command_for(programs, side, workload)
+    if command then
+      self:run(command, side, workload.name)
+    elseif side ~= "python" then
+      self:fail(side, workload.name, why)
+    end
+  end
+end
+
+--- Round after round over all workloads, until each had its number of them or
+-- the time is up. Returns the rounds that began.
+function Results:measure(workloads, programs, options)
+  local until_time = os.time() + options.seconds
+  for round = 1, options.rounds do
+    for _, workload in ipairs(workloads) do
+      if round > 1 and os.time() >= until_time then return round end
+      if round <= (workload.rounds or round) then
+        show_progress(("round %d of %d: %s"):format(round, options.rounds,
+          workload.name))
+        self:round(workload, programs)
       end
     end
   end
-  local command = command_for(programs, "python", workload)
-  if options.full and workload.full and command then
-    self:run(command .. " " .. workload.full, "python", workload.name)
+  return options.rounds
+end
+
+--- What is worth one run only: the numbers that are too long for every round.
+function Results:measure_full(workloads, programs)
+  for _, workload in ipairs(workloads) do
+    local command = command_for(programs, "python", workload)
+    if workload.full and command then
+      show_progress(workload.name .. " " .. workload.full)
+      self:run(command .. " " .. workload.full, "python", workload.name)
+    end
   end
-  show_progress()
 end
 
 -- The table
@@ -409,36 +434,40 @@ end
 
 -- The run
 
-local function is_wanted(name, patterns)
-  if #patterns == 0 then return true end
-  for _, pattern in ipairs(patterns) do
-    if name:find(pattern, 1, true) then return true end
+--- The workloads whose names contain one of the words, all without words.
+local function choose(words)
+  local chosen = {}
+  for _, workload in ipairs(WORKLOADS) do
+    local wanted = #words == 0
+    for _, word in ipairs(words) do
+      wanted = wanted or workload.name:find(word, 1, true) ~= nil
+    end
+    if wanted then table.insert(chosen, workload) end
   end
-  return false
+  if #chosen == 0 then
+    fail("no workload is called " .. table.concat(words, ", "))
+  end
+  return chosen
 end
 
 local function main()
   local options, programs = read_options(), find_programs()
+  local workloads = choose(options.names)
   local facts, results = gather_facts(programs), new_results()
   for _, fact in ipairs(facts) do
     print(("%-12s %s"):format(fact[1], fact[2]))
   end
   print()
   local began = os.time()
-  for _, workload in ipairs(WORKLOADS) do
-    if is_wanted(workload.name, options.names) then
-      results:measure(workload, programs, options)
-    end
-  end
-  if #results.rows == 0 and #results.failures == 0 then
-    fail("no workload is called " .. table.concat(options.names, ", "))
-  end
+  local rounds = results:measure(workloads, programs, options)
+  if options.full then results:measure_full(workloads, programs) end
+  show_progress()
   summarise(results.rows)
   print_table(results.rows)
   print_goals(results.rows)
   write_json(options.json, facts, results)
-  print(("\n%d seconds; %s has every value."):format(os.time() - began,
-    options.json))
+  print(("\n%d rounds, %d seconds; %s has every value."):format(rounds,
+    os.time() - began, options.json))
   for _, text in ipairs(results.failures) do
     print("FAILED " .. text)
   end

@@ -31,7 +31,8 @@ enum codec_flags {
 };
 
 /* Appends the encoding of the value at `index`. `root` names it in errors
-   ("value"). The stack is left as it was. Raises. */
+   ("value"; with "" its fields stand alone). The stack is left as it was.
+   Raises. */
 void codec_encode(lua_State *L, int index, const char *root,
                   struct codec_out *out);
 

@@ -47,7 +47,9 @@ static void add_string_key(lua_State *L, luaL_Buffer *b, int index)
   size_t n;
   const char *s = lua_tolstring(L, index, &n);
   if (is_name(s, n)) {
-    luaL_addchar(b, '.');
+    if (luaL_bufflen(b) > 0) {
+      luaL_addchar(b, '.');
+    }
     luaL_addlstring(b, s, n);
   } else {
     add_quoted(b, s, n);

@@ -9,18 +9,31 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "defs.h"
 
 #define SPIN_NS 5000
 #define PAUSES_PER_LOOK 8
 
+/* One call: 0 woken or changed, -ETIMEDOUT, -EINTR. */
+static int sleep_for(_Atomic uint32_t *word, uint32_t seen, int64_t time)
+{
+  struct timespec slice = clock_timespec(time);
+  if (syscall(SYS_futex, word, FUTEX_WAIT, seen, &slice, NULL, 0) == 0)
+    return 0;
+  return errno == ETIMEDOUT || errno == EINTR ? -errno : 0;
+}
+
 int futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline)
 {
-  int64_t left = clock_left(deadline);
-  if (left == 0) return -ETIMEDOUT;
-  struct timespec slice =
-      clock_timespec(left < FUTEX_SLICE ? left : FUTEX_SLICE);
-  long rc = syscall(SYS_futex, word, FUTEX_WAIT, seen, &slice, NULL, 0);
-  return rc == -1 && errno == EINTR ? -EINTR : 0;
+  static const int64_t slices[] = {FUTEX_FIRST, FUTEX_SLICE - FUTEX_FIRST};
+  int rc = -ETIMEDOUT;
+  for (size_t i = 0; i < COUNT(slices) && rc == -ETIMEDOUT; i++) {
+    int64_t left = clock_left(deadline);
+    if (left == 0) return -ETIMEDOUT;
+    rc = sleep_for(word, seen, left < slices[i] ? left : slices[i]);
+    if (atomic_load_explicit(word, memory_order_acquire) != seen) return 0;
+  }
+  return rc == -EINTR ? rc : 0;
 }
 
 int futex_wake(_Atomic uint32_t *word, int count)

@@ -1,8 +1,9 @@
 /* futex.h - sleeping on a word of shared memory.
    Layer 1. Process-shared futexes, and the one policy for waiting: spin
-   briefly (never on one CPU), then sleep, never longer than FUTEX_SLICE
-   before the caller looks at the state again, so that a wake-up lost with a
-   killed process delays and never hangs.
+   briefly (never on one CPU), then sleep; look at the word again after 100 ms,
+   and let the caller look at everything once a second. So a wake-up that was
+   lost with a killed process delays and never hangs, and a thousand sleepers
+   cost next to nothing.
    SPDX-License-Identifier: MIT */
 #ifndef MOONFORK_FUTEX_H
 #define MOONFORK_FUTEX_H
@@ -10,7 +11,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define FUTEX_SLICE INT64_C(100000000) /* 100 ms */
+#define FUTEX_FIRST INT64_C(100000000)  /* the first look at the word, ns */
+#define FUTEX_SLICE INT64_C(1000000000) /* the longest sleep, ns */
 
 /* Sleeps while *word == seen, until woken, until the deadline, or for one
    slice. 0: look again. -ETIMEDOUT: the deadline has passed. -EINTR: a signal

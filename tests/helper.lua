@@ -137,40 +137,46 @@ function helper.run(source, options)
   return read(file_of "output"), read(file_of "errors"), status, seconds
 end
 
----Starts a program given as text and does not wait for it. Its output goes
----to a file. Gives a table: `pid`; `said(pattern)`: waits until its output
----matches and gives the captures; `status()`: waits for its end and gives its
----exit status; `errors()`: what it wrote on standard error.
+---Starts a program given as text and does not wait for it: `pid`;
+---`said(pattern)` waits until its output matches and gives what was captured;
+---`wait(seconds)` waits for its end and gives its exit status, output, what
+---it wrote on standard error, and the seconds that it took from this call,
+---kills what is still there after 5 seconds and raises.
 function helper.launch(source)
   local script, output = file_of "launched.lua", file_of "launched-output"
-  local errors, ended = file_of "launched-errors", file_of "launched-status"
+  local errors = file_of "launched-errors"
   write(script, source)
   write(output, "")
-  os.remove(ended)
-  -- Through a pipe of its own, so that no signal is ignored in it, as those
-  -- that a shell puts in the background have it.
-  local pipe = io.popen(([[sh -c 'echo $$; exec %s %s' <&- 2>%s | (
-    read -r pid; echo $pid; exec cat >%s) ]]):format(
-    helper.program, script, errors, output))
-  local launched = {}
-  launched.pid = tonumber(pipe:read "l")
+  -- The shell becomes the program: no signal is ignored in it then, as it
+  -- is in what a shell puts in the background.
+  local pipe = io.popen(("echo $$; exec %s %s </dev/null >%s 2>%s"):format(
+    helper.program, script, output, errors))
+  local launched = { pid = pipe:read "n" }
 
   function launched.said(pattern)
     local found
     helper.eventually(function()
-      found = table.pack((read(output) or ""):match(pattern))
+      found = table.pack(read(output):match(pattern))
       return found[1]
     end)
-    return table.unpack(found)
+    if not found[1] then
+      error(("it did not say '%s' but '%s', '%s'"):format(pattern,
+        read(output), read(errors)), 2)
+    end
+    return table.unpack(found, 1, found.n)
   end
 
-  function launched.output() return read(output) end
-
-  function launched.errors() return read(errors) end
-
-  function launched.close()
-    helper.signal("KILL", table.unpack(helper.tree(launched.pid)))
-    pipe:close()
+  function launched.wait(seconds)
+    local start = mp.now()
+    local ended = helper.all_gone({ launched.pid }, seconds or 5)
+    local took = mp.now() - start
+    if not ended then
+      helper.signal("KILL", table.unpack(helper.tree(launched.pid)))
+    end
+    local _, how, status = pipe:close()
+    if not ended then error("the program did not end", 2) end
+    if how == "signal" then status = status + 128 end
+    return status, read(output), read(errors), took
   end
   return launched
 end

@@ -327,11 +327,14 @@ static void test_sibling(void **state)
 static void leave_child(int *ends, int told_parent)
 {
   struct started child;
+  int ready[2];
+  CHECK(pipe(ready) == 0);
   CHECK(process_fork(&child.pid, &child.pidfd) == 0);
   if (child.pid == 0) {
+    close(ends[0]);
     uint32_t parent = (uint32_t)getppid();
     process_die_with_parent(told_parent ? 1u << 30 : parent);
-    CHECK(write(ends[1], "x", 1) == 1);
+    CHECK(write(ready[1], "x", 1) == 1);
     for (;;) pause();
   }
   char byte;
@@ -340,7 +343,7 @@ static void leave_child(int *ends, int told_parent)
     CHECK(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode) == 0);
     CHECK(exitcode == 1);
   } else {
-    CHECK(read(ends[0], &byte, 1) == 1);
+    CHECK(read(ready[0], &byte, 1) == 1);
   }
   raise(SIGKILL);
 }
