@@ -7,9 +7,9 @@
 --
 -- NAME is a part of a workload's name; without any, all run. After so many
 -- seconds, no workload begins another round; each has one at least. --full lets
--- Python start its thousand children as well, once. BENCH_ROUNDS, BENCH_FLOOR (where
--- the floor programs are), MOONFORK and PYTHON change the defaults. The exit
--- status is 1 when any program failed.
+-- Python start its thousand children as well, once. BENCH_ROUNDS, BENCH_FLOOR
+-- (where the floor programs are), MOONFORK and PYTHON change the defaults. The
+-- exit status is 1 when any program failed.
 -- SPDX-License-Identifier: MIT
 
 local here = arg[0]:match "^.*/" or "./"
@@ -269,18 +269,19 @@ end
 --- Round after round over all workloads, until each had its number of them or
 -- the time is up. Returns the rounds that began.
 function Results:measure(workloads, programs, options)
-  local until_time = os.time() + options.seconds
+  local until_time, begun = os.time() + options.seconds, 0
   for round = 1, options.rounds do
     for _, workload in ipairs(workloads) do
-      if round > 1 and os.time() >= until_time then return round end
+      if round > 1 and os.time() >= until_time then return begun end
       if round <= (workload.rounds or round) then
         show_progress(("round %d of %d: %s"):format(round, options.rounds,
           workload.name))
         self:round(workload, programs)
+        begun = round
       end
     end
   end
-  return options.rounds
+  return begun
 end
 
 --- What is worth one run only: the numbers that are too long for every round.

@@ -119,8 +119,8 @@ static void skip_constants(struct reader *r)
 
 /* Reads the descriptors: an upvalue of this function holds the globals when
    it is an upvalue of the enclosing one that does. */
-static struct bytecode_upvalues
-take_upvalues(struct reader *r, const struct bytecode_upvalues *outer)
+static struct bytecode_upvalues take_upvalues(
+    struct reader *r, const struct bytecode_upvalues *outer)
 {
   struct bytecode_upvalues own = {{0}};
   uint64_t n = take_number(r);

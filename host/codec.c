@@ -38,8 +38,7 @@ void codec_encode(lua_State *L, int index, const char *root,
                   struct codec_out *out)
 {
   struct codec_encoder e = {
-    .L = L, .out = out, .start = out->used, .root = root
-  };
+      .L = L, .out = out, .start = out->used, .root = root};
   index = lua_absindex(L, index);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   begin_encode(&e);
@@ -51,8 +50,7 @@ void codec_encode_list(lua_State *L, int first, int count, const char *root,
                        struct codec_out *out)
 {
   struct codec_encoder e = {
-    .L = L, .out = out, .start = out->used, .root = root
-  };
+      .L = L, .out = out, .start = out->used, .root = root};
   first = lua_absindex(L, first);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   begin_encode(&e);
@@ -214,8 +212,7 @@ static int decode(struct codec_decoder *d,
   return lua_gettop(L) - top;
 }
 
-void codec_decode(lua_State *L, const void *bytes, size_t size,
-                  unsigned flags)
+void codec_decode(lua_State *L, const void *bytes, size_t size, unsigned flags)
 {
   const unsigned char *p = bytes;
   if (size == CODEC_HEADER + 1 && p[0] == CODEC_VERSION && p[1] == 0 &&

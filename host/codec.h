@@ -43,8 +43,7 @@ void codec_encode_list(lua_State *L, int first, int count, const char *root,
 
 /* Pushes the value encoded in all of the `size` bytes. Malformed bytes raise
    and never crash; bytes left over raise. */
-void codec_decode(lua_State *L, const void *bytes, size_t size,
-                  unsigned flags);
+void codec_decode(lua_State *L, const void *bytes, size_t size, unsigned flags);
 
 /* Pushes the values of codec_encode_list; returns how many. */
 int codec_decode_list(lua_State *L, const void *bytes, size_t size,

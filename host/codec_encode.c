@@ -184,12 +184,18 @@ static void put_userdata(struct codec_encoder *e, int index)
 
 /* ---- tables ---- */
 
+void codec_mark_shared(struct codec_encoder *e, uint64_t position)
+{
+  while (position < e->floor) e = e->outer;
+  e->out->base[e->start + position] |= TAG_SHARED;
+}
+
 void codec_put_reference(struct codec_encoder *e, uint64_t position)
 {
   if (position & POSITION_OPEN) {
     codec_fail(e, "what __encode gave leads back to its object");
   }
-  e->out->base[e->start + position] |= TAG_SHARED;
+  codec_mark_shared(e, position);
   codec_put_byte(e, TAG_REFERENCE);
   codec_put_varint(e, position);
 }
@@ -273,9 +279,9 @@ static size_t put_pairs(struct codec_encoder *e, struct codec_step *step,
    narrowest field that holds the border. */
 static int put_head(struct codec_encoder *e, lua_Unsigned border)
 {
-  int tag = border == 0            ? TAG_TABLE
+  int tag = border == 0           ? TAG_TABLE
             : border <= UINT8_MAX ? TAG_TABLE8
-                                   : TAG_TABLE32;
+                                  : TAG_TABLE32;
   unsigned char *p = codec_room(e, 6);
   memset(p, 0, 6);
   p[0] = (unsigned char)tag;

@@ -65,7 +65,7 @@ static void put_variable(struct codec_encoder *e, int function, int n)
   uint64_t at = codec_position(e);
   uint64_t seen = codec_scratch_meet(e, lua_upvalueid(L, function, n), at);
   if (seen != POSITION_NONE) {
-    e->out->base[e->start + seen] |= TAG_SHARED;
+    codec_mark_shared(e, seen);
     codec_put_byte(e, TAG_VARIABLE);
     codec_put_varint(e, seen);
     return;
@@ -158,15 +158,60 @@ static void put_global(struct codec_encoder *e)
   lua_settop(L, name);
 }
 
-/* (types, scratch, encoder, name), under lua_pcall: its stack places are
-   those of this frame for the time being. */
+/* An encoding on trial. It goes into memory of its own, as the caller's `grow`
+   may count on the stack frame that it knows. */
+struct attempt {
+  struct codec_out out;
+  struct codec_encoder encoder, *outer;
+};
+
+/* Stack places in the frame of try_global. */
+enum { TRY_TYPES = 1, TRY_SCRATCH, TRY_ATTEMPT, TRY_NAME, TRY_MEMORY };
+
+static int grow_attempt(struct codec_out *out, size_t more)
+{
+  struct attempt *attempt = (struct attempt *)out;
+  lua_State *L = attempt->encoder.L;
+  size_t size = 2 * out->size + more + 64;
+  void *base = lua_newuserdatauv(L, size, 0);
+  if (out->used) memcpy(base, out->base, out->used);
+  lua_replace(L, TRY_MEMORY);
+  out->base = base;
+  out->size = size;
+  return 0;
+}
+
+static int refer_outside(struct codec_out *out, uint64_t object)
+{
+  struct codec_out *real = ((struct attempt *)out)->outer->out;
+  return real->refer(real, object);
+}
+
+/* (types, scratch, attempt, name), under lua_pcall; gives the memory. */
 static int try_global(lua_State *L)
 {
-  struct codec_encoder *e = lua_touserdata(L, 3);
-  e->types_index = 1;
-  e->path = NULL;
+  struct attempt *attempt = lua_touserdata(L, TRY_ATTEMPT);
+  struct codec_encoder *e = &attempt->encoder;
+  lua_pushnil(L);
+  lua_pushvalue(L, TRY_NAME);
   put_global(e);
-  return 0;
+  lua_settop(L, TRY_MEMORY);
+  return 1;
+}
+
+static void begin_attempt(struct attempt *attempt, struct codec_encoder *e)
+{
+  memset(attempt, 0, sizeof *attempt);
+  attempt->out.grow = grow_attempt;
+  attempt->out.refer = e->out->refer ? refer_outside : NULL;
+  attempt->outer = e;
+  attempt->encoder = *e;
+  attempt->encoder.out = &attempt->out;
+  attempt->encoder.outer = e;
+  attempt->encoder.floor = codec_position(e);
+  attempt->encoder.start = (size_t)0 - (size_t)codec_position(e);
+  attempt->encoder.path = NULL;
+  attempt->encoder.types_index = TRY_TYPES;
 }
 
 /* Encodes the global named at the top, or nothing at all when it cannot be,
@@ -174,23 +219,24 @@ static int try_global(lua_State *L)
 static void put_perhaps(struct codec_encoder *e)
 {
   lua_State *L = e->L;
-  struct codec_encoder saved = *e;
-  size_t used = e->out->used;
-  uint64_t position = codec_position(e), strings = e->scratch->strings;
+  struct attempt attempt;
+  uint64_t strings = e->scratch->strings;
   int top = lua_gettop(L);
+  begin_attempt(&attempt, e);
   lua_pushcfunction(L, try_global);
-  lua_pushvalue(L, saved.types_index);
-  lua_pushvalue(L, saved.types_index + 1);
-  lua_pushlightuserdata(L, e);
+  lua_pushvalue(L, e->types_index);
+  lua_pushvalue(L, e->types_index + 1);
+  lua_pushlightuserdata(L, &attempt);
   lua_pushvalue(L, top);
-  int status = lua_pcall(L, 4, 0, 0);
-  *e = saved;
-  if (status == LUA_ERRMEM) {
+  int status = lua_pcall(L, 4, 1, 0);
+  if (status == LUA_OK) {
+    if (attempt.out.used) {
+      codec_put_bytes(e, attempt.out.base, attempt.out.used);
+    }
+  } else if (status == LUA_ERRMEM) {
     lua_error(L);
-  }
-  if (status != LUA_OK) {
-    e->out->used = used;
-    codec_scratch_rewind(e->scratch, position);
+  } else {
+    codec_scratch_rewind(e->scratch, attempt.encoder.floor);
     e->scratch->strings = strings;
     codec_scratch_forget(e->scratch);
   }
@@ -250,8 +296,9 @@ void codec_put_function(struct codec_encoder *e, int function)
   codec_enter(e);
   if (!put_by_name(e, function)) {
     if (lua_iscfunction(e->L, function)) {
-      codec_fail(e, "a C function that no loaded module holds cannot be sent "
-                    "to another process");
+      codec_fail(e,
+                 "a C function that no loaded module holds cannot be sent "
+                 "to another process");
     }
     put_by_value(e, function);
   }
@@ -297,8 +344,7 @@ static void join_variable(struct codec_decoder *d, int function, int n)
   lua_rawgeti(L, -1, -at);
   lua_rawgeti(L, -2, at);
   int other = (int)lua_tointeger(L, -2);
-  if (!lua_isfunction(L, -1) || other == 0 ||
-      !lua_upvalueid(L, function, n)) {
+  if (!lua_isfunction(L, -1) || other == 0 || !lua_upvalueid(L, function, n)) {
     codec_malformed(d, "a variable that was never there");
   }
   lua_upvaluejoin(L, function, n, -1, other);
@@ -363,9 +409,10 @@ static void get_globals(struct codec_decoder *d)
 void codec_get_function(struct codec_decoder *d, uint64_t at, int shared)
 {
   if (!(d->flags & (CODEC_FUNCTIONS | CODEC_TRUSTED))) {
-    codec_refuse(d, "mp.decode takes no function without "
-                    "{ functions = true }; take them only from a source "
-                    "that you trust");
+    codec_refuse(d,
+                 "mp.decode takes no function without "
+                 "{ functions = true }; take them only from a source "
+                 "that you trust");
   }
   codec_descend(d);
   get_code(d);

@@ -153,8 +153,9 @@ static void push_type_name(struct codec_encoder *e, int metatable)
   lua_getiuservalue(L, e->types_index, CODECTYPES_TYPES);
   lua_pushvalue(L, metatable);
   if (lua_rawget(L, -2) == LUA_TNIL) {
-    codec_fail(e, "a table with a metatable that is not registered cannot be "
-                  "sent to another process (mp.register names it)");
+    codec_fail(e,
+               "a table with a metatable that is not registered cannot be "
+               "sent to another process (mp.register names it)");
   }
   lua_remove(L, -2);
 }
@@ -344,9 +345,10 @@ void codec_get_member(struct codec_decoder *d)
 {
   lua_State *L = d->L;
   if (!(d->flags & (CODEC_FUNCTIONS | CODEC_TRUSTED))) {
-    codec_refuse(d, "mp.decode takes no function without "
-                    "{ functions = true }; take them only from a source "
-                    "that you trust");
+    codec_refuse(d,
+                 "mp.decode takes no function without "
+                 "{ functions = true }; take them only from a source "
+                 "that you trust");
   }
   codec_descend(d);
   codec_get_module(d);
@@ -358,8 +360,10 @@ void codec_get_member(struct codec_decoder *d)
     lua_pushnil(L);
   }
   if (!lua_isfunction(L, -1)) {
-    codec_refuse(d, "the function '%s' of a loaded module is not there in "
-                    "this process", lua_tostring(L, -2));
+    codec_refuse(d,
+                 "the function '%s' of a loaded module is not there in "
+                 "this process",
+                 lua_tostring(L, -2));
   }
   lua_replace(L, -3);
   lua_pop(L, 1);

@@ -45,14 +45,14 @@ enum codec_tag {
   TAG_TABLE32 = 0xd4,
   TAG_ENCODED = 0xd6, /* type name, what its __encode gave */
   TAG_FUNCTION = 0xd8,
-  TAG_OBJECT = 0xda,  /* type name, then a table */
-  TAG_TYPE = 0xdb,    /* the metatable of that name */
-  TAG_MODULE = 0xdc,  /* what package.loaded holds under that name */
-  TAG_MEMBER = 0xdd,  /* a function held by a module: its name, the field */
-  TAG_HANDLE = 0xde,  /* offset and generation of a shared object */
-  TAG_LIST = 0xdf,    /* first of codec_encode_list: how many values */
-  TAG_END = 0xe0,     /* of pairs, of globals */
-  TAG_UPVALUE = 0xe2, /* a variable: its value */
+  TAG_OBJECT = 0xda,   /* type name, then a table */
+  TAG_TYPE = 0xdb,     /* the metatable of that name */
+  TAG_MODULE = 0xdc,   /* what package.loaded holds under that name */
+  TAG_MEMBER = 0xdd,   /* a function held by a module: its name, the field */
+  TAG_HANDLE = 0xde,   /* offset and generation of a shared object */
+  TAG_LIST = 0xdf,     /* first of codec_encode_list: how many values */
+  TAG_END = 0xe0,      /* of pairs, of globals */
+  TAG_UPVALUE = 0xe2,  /* a variable: its value */
   TAG_VARIABLE = 0xe4, /* the same variable as at that position */
   TAG_GLOBALS = 0xe5,  /* the receiver's table of globals */
   TAG_SHARED = 1
@@ -116,7 +116,9 @@ struct codec_scratch; /* codec_scratch.h */
 struct codec_encoder {
   lua_State *L;
   struct codec_out *out;
-  size_t start; /* of this encoding in out */
+  struct codec_encoder *outer; /* of an attempt: what it may go into */
+  uint64_t floor;              /* of an attempt: the position it starts at */
+  size_t start; /* of this encoding in out; wraps below 0 in an attempt */
   const char *root;
   int item;  /* which value of a list, 0 for a single one */
   int depth; /* levels entered */
@@ -152,6 +154,9 @@ void codec_put_object(struct codec_encoder *e, int index, const void *pointer);
    when it no longer has it. */
 int codec_put_known(struct codec_encoder *e, int index,
                     const struct codectypes_entry *entry);
+
+/* Notes in the tag at `position` that something refers to it. */
+void codec_mark_shared(struct codec_encoder *e, uint64_t position);
 
 /* Encodes a reference to what was met at `position`. */
 void codec_put_reference(struct codec_encoder *e, uint64_t position);

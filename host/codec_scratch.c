@@ -79,8 +79,7 @@ void codec_scratch_grow(struct codec_encoder *e)
   struct codec_scratch *s = e->scratch;
   struct codec_mark *old = s->map;
   size_t size = s->mask + 1;
-  struct codec_mark *map =
-      lua_newuserdatauv(e->L, 2 * size * sizeof *map, 0);
+  struct codec_mark *map = lua_newuserdatauv(e->L, 2 * size * sizeof *map, 0);
   memset(map, 0, 2 * size * sizeof *map);
   s->map = map;
   s->mask = 2 * size - 1;

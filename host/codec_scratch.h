@@ -16,8 +16,8 @@
 #define POSITION_OPEN (UINT64_C(1) << 39) /* its __encode has not returned */
 #define POSITION_NONE STAMP_LOW           /* not met, or taken back */
 
-#define SCRATCH_STRINGS 256 /* places of the string cache */
-#define SCRATCH_OBJECTS 64  /* of the map of objects, to begin with */
+#define SCRATCH_STRINGS 256   /* places of the string cache */
+#define SCRATCH_OBJECTS 64    /* of the map of objects, to begin with */
 #define SCRATCH_KEEP 0x100000 /* places of the largest map that is kept */
 
 /* User values of the userdata. */

@@ -14,13 +14,13 @@ static const char state_key; /* its address is the key in the registry */
 /* Names that Lua 5.4's libraries define. Anything else that a user put among
    the globals before codec_open ran (in a stock Lua it may) is the user's. */
 static const char *const standard[] = {
-  "_G",       "_VERSION", "assert",   "collectgarbage", "coroutine",
-  "debug",    "dofile",   "error",    "getmetatable",   "io",
-  "ipairs",   "load",     "loadfile", "math",           "next",
-  "os",       "package",  "pairs",    "pcall",          "print",
-  "rawequal", "rawget",   "rawlen",   "rawset",         "require",
-  "select",   "setmetatable", "string", "table",        "tonumber",
-  "tostring", "type",     "utf8",     "warn",           "xpcall",
+    "_G",       "_VERSION",     "assert",   "collectgarbage", "coroutine",
+    "debug",    "dofile",       "error",    "getmetatable",   "io",
+    "ipairs",   "load",         "loadfile", "math",           "next",
+    "os",       "package",      "pairs",    "pcall",          "print",
+    "rawequal", "rawget",       "rawlen",   "rawset",         "require",
+    "select",   "setmetatable", "string",   "table",          "tonumber",
+    "tostring", "type",         "utf8",     "warn",           "xpcall",
 };
 
 static int is_library_value(lua_State *L)
@@ -140,10 +140,8 @@ static void enter_table(lua_State *L, struct codectypes *types,
   struct codectypes_entry *entry = &types->entries[i];
   if (!entry->table) {
     *entry = (struct codectypes_entry){
-      table, (uint32_t)lua_rawlen(L, labels) + 1, kind
-    };
-  } else if (entry->kind != kind ||
-             !is_better_name(L, labels, entry->label)) {
+        table, (uint32_t)lua_rawlen(L, labels) + 1, kind};
+  } else if (entry->kind != kind || !is_better_name(L, labels, entry->label)) {
     lua_pop(L, 1);
     return;
   }

@@ -76,8 +76,8 @@ static inline size_t codectypes_hash(const void *pointer)
 }
 
 /* The place of a table in the hash, or NULL. */
-static inline const struct codectypes_entry *
-codectypes_find(const struct codectypes *types, const void *table)
+static inline const struct codectypes_entry *codectypes_find(
+    const struct codectypes *types, const void *table)
 {
   size_t i = codectypes_hash(table) & types->mask;
   for (; types->entries[i].table; i = (i + 1) & types->mask) {

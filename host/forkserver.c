@@ -98,6 +98,7 @@ int forkserver_start(lua_State *L, struct child *child, int preload)
   int pid = -EPIPE;
   preload = lua_absindex(L, preload);
   child_flush();
+  slot_at(child->slot)->flags |= SLOT_ASKED;
   for (int tries = 0; pid == -EPIPE && tries < 3; tries++) {
     int rc = open_server(L, preload);
     if (rc != 0) return rc;

@@ -312,10 +312,22 @@ void target_read_start(lua_State *L)
                flags);
 }
 
+/* Frees the start block; what it referred to has handles now. */
+static void drop_start(void)
+{
+  uint64_t block = slot_self->start_block;
+  heap_begin();
+  alloc_push_in_transaction(&slot_self->owned, block);
+  heap_set(&slot_self->start_block, 0);
+  heap_end();
+  object_release(block);
+}
+
 /* Gives target and arguments. */
 static int unpack(lua_State *L)
 {
   target_read_start(L);
+  drop_start();
   int table = lua_gettop(L);
   lua_getfield(L, table, "target");
   lua_getfield(L, table, "args");

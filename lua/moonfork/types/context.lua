@@ -1,0 +1,109 @@
+---@meta moonfork
+-- types/context.lua - what `require "moonfork"` gives, and every context: the
+-- functions that are not methods of something.
+-- SPDX-License-Identifier: MIT
+
+---What `require "moonfork"` gives; here and in the examples it is called `mp`.
+---The contexts of `mp.get_context` have all of it too.
+---@class moonfork
+local mp = {}
+
+---The version of Moonfork, as "major.minor.patch".
+---@type string
+mp.version = "0.1.0"
+
+---Makes a process that will call a function, and does not start it yet.
+---
+---Raises for an option that it does not know and for one of the wrong type.
+---Under `fork` the child inherits target and arguments as they are, whatever
+---they are. Under `spawn` and `forkserver` they are encoded when the process
+---starts, and `start` raises when one of them cannot be.
+---@param options { target: function, args?: table, name?: string, daemon?: boolean } `target`: what the child calls. `args`: its arguments, `args.n` of them where that is set, so that some may be nil. `name`: "Process-N" unless given, cut to 63 bytes. `daemon`: true for a child that is not waited for at the end of the program but ended, and that may have no children
+---@return moonfork.Process process not yet started
+function mp.Process(options) end
+
+---Makes a process that calls `f` with the arguments behind it, and starts it:
+---short for `mp.Process{ target = f, args = { ... } }:start()`. Raises what
+---these raise.
+---@param f function what the child calls
+---@param ... any its arguments, nil too
+---@return moonfork.Process process started
+function mp.run(f, ...) end
+
+---Makes a queue. Any process that holds it may put and get; it is passed to
+---one as an argument, as an upvalue, inside a table or through another queue,
+---under every start method.
+---
+---Raises for a negative `maxsize`, and when there is no shared memory left.
+---@param maxsize integer? how many messages it takes before `put` waits; nil or 0: no bound, and `put` never waits
+---@return moonfork.Queue queue empty
+function mp.Queue(maxsize) end
+
+---This process.
+---@return moonfork.CurrentProcess process its name, pid and whether it is a daemon
+function mp.current_process() end
+
+---The process that started this one.
+---@return moonfork.ParentProcess? parent nil in the main process
+function mp.parent_process() end
+
+---The children of this process that are running. Those that have ended are
+---reaped on the way.
+---@return moonfork.Process[] children in the order of their start
+function mp.active_children() end
+
+---Tells whether this is the process that the user started.
+---@return boolean yes false in every child
+function mp.is_main() end
+
+---Calls `f` in the process that the user started, and there only. A script
+---needs no such guard: no child ever runs it again. It is for a module that
+---may also be loaded in a child.
+---@param f function what to call
+---@param ... any its arguments
+---@return any ... what `f` returned; nothing in a child
+function mp.main(f, ...) end
+
+---The table for a start method. What is made with it starts that way, whatever
+---the default is; else it has the same contents as `mp`. Raises for another
+---name. A context may be sent to other processes.
+---
+---- `fork` copies this process as it stands; nothing has to be encoded.
+---- `spawn` starts a fresh interpreter, with nothing in it but what it is sent.
+---- `forkserver` lets a small server fork. The server is itself fresh, so the
+---  cost of a start does not grow with this process.
+---@param method string? "fork", "spawn" or "forkserver"; nil: the table of the module itself, which follows `set_start_method`
+---@return moonfork.Context context the same table at every call
+function mp.get_context(method) end
+
+---Sets how the processes start that `mp` makes from now on; those already made
+---keep their method. Raises for another name.
+---@param method string "fork" (what it is at first), "spawn" or "forkserver"
+function mp.set_start_method(method) end
+
+---The start method of what this table makes.
+---@return string method "fork", "spawn" or "forkserver"
+function mp.get_start_method() end
+
+---All start methods.
+---@return string[] methods the default first; the list is the caller's
+function mp.get_all_start_methods() end
+
+---Says which modules a forkserver loads when it is started, so that its children
+---have them at once. Set it before the first process under `forkserver`; a
+---server that runs already stays as it is. Raises unless it gets a list of
+---strings.
+---@param modules string[] names, as `require` takes them
+function mp.set_forkserver_preload(modules) end
+
+---Tells whether a value is a remote error, such as `process:result` raises.
+---@param value any any value
+---@return boolean yes true when it is one
+function mp.is_remote_error(value) end
+
+---How many processors this process may use at a time, as its affinity and its
+---control groups allow.
+---@return integer count at least 1
+function mp.cpu_count() end
+
+return mp

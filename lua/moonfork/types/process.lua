@@ -1,0 +1,75 @@
+---@meta
+-- types/process.lua - processes: host/lprocess.c and, for `result` and the end
+-- of a scope, lua/moonfork/process.lua.
+-- SPDX-License-Identifier: MIT
+
+---A child process, made by `mp.Process` or `mp.run`. Only the process that
+---started it may use it, and it cannot be sent to another.
+---
+---As a to-be-closed variable (`local p <close> = ...`) it is joined where its
+---scope ends, and terminated first where an error ends the scope.
+---
+---A target that raises prints `Process NAME:` and its traceback on standard
+---error. What children print appears in whole lines, as long as a line is not
+---above 64 KiB.
+---@class moonfork.Process
+---@field name string what it is called
+---@field daemon boolean whether it is a daemon: the end of the program does not wait for it but sends SIGTERM, then SIGKILL after a second
+---@field pid integer? its process id; nil before the start
+---@field exitcode integer? nil until it has ended; 0 when the target returned, 1 when it raised, n after `os.exit(n)`, -s when signal s killed it
+---@field sentinel integer? a file descriptor that is readable once it has ended, for an event loop of your own; nil before the start and after `close`
+local Process = {}
+
+---Starts the process. Raises when it was started before, when this process is
+---a daemon, when target or arguments cannot be sent (under `spawn` and
+---`forkserver`), and when the system refuses: no more processes, memory or file
+---descriptors. After such a refusal it may be started again.
+---@return moonfork.Process self the same process
+function Process:start() end
+
+---Waits until it has ended. However much it returned or put into queues, that
+---never keeps it from ending. Raises before the start.
+---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@return true|nil ended true once it has ended
+---@return string? reason "timeout" when it has not
+function Process:join(timeout) end
+
+---Waits until it has ended and gives what its target returned. May be called
+---again, and gives the same.
+---
+---Raises a `moonfork.RemoteError` when the target raised (kind "error"), when the
+---process ended without an answer (kind "crashed": a signal, or `os.exit`), or
+---when a value that it returned cannot be sent (kind "unsendable"). Raises an
+---ordinary error before the start, and after `close` unless it was asked for
+---before.
+---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@return any ... all values that the target returned; nil and "timeout" when it has not ended
+function Process:result(timeout) end
+
+---Tells whether it was started and has not ended yet.
+---@return boolean yes false before the start too
+function Process:is_alive() end
+
+---Sends SIGTERM, which ends a process that does not handle it. Nothing happens
+---to one that has ended. Raises before the start.
+function Process:terminate() end
+
+---Sends SIGKILL, which ends any process at once. What it shares with others, such
+---as queues, stays usable. Nothing happens to one that has ended. Raises before
+---the start.
+function Process:kill() end
+
+---Sends any signal. Nothing happens to a process that has ended. Raises before
+---the start and for a signal that does not exist.
+---@param signal integer|string its number, or its name: "USR1" or "SIGUSR1"
+function Process:signal(signal) end
+
+---Frees what is held for it, its result too. May be called again. Raises while
+---it runs. One that was not started can no longer be.
+function Process:close() end
+
+---This process, as `mp.current_process` gives it.
+---@class moonfork.CurrentProcess
+---@field name string what it is called; that of the first one is "MainProcess"
+---@field pid integer its process id
+---@field daemon boolean whether it is a daemon
