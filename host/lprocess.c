@@ -40,6 +40,7 @@ struct process {
 };
 
 static const char running; /* key of the registry: child -> userdata */
+static const char error_maker; /* likewise: makes remote errors */
 static const char preload; /* likewise: modules that a forkserver loads */
 
 /* ---- helpers ---- */
@@ -80,6 +81,8 @@ static struct process *check_started(lua_State *L)
   if (process->state == STATE_NEW)
     luaL_error(L, "process '%s' is not started; call start first",
                process->name);
+  if (process->state == STATE_CLOSED)
+    luaL_error(L, "process '%s' is closed; ask it before", process->name);
   if (process->child.owner != slot_self_at)
     luaL_error(L, "process '%s' is no child of this process", process->name);
   return process;
@@ -156,8 +159,9 @@ static int start_fresh(lua_State *L, struct process *process)
 static void check_startable(lua_State *L, const struct process *process)
 {
   if (process->state != STATE_NEW)
-    luaL_error(L, "process '%s' was already started; make a new one",
-               process->name);
+    luaL_error(L, "process '%s' was already %s; make a new one",
+               process->name,
+               process->state == STATE_CLOSED ? "closed" : "started");
   if (slot_self && (slot_self->flags & SLOT_DAEMON))
     luaL_error(L, "a daemon may not have children; start process '%s' from "
                   "one that is no daemon",
@@ -270,27 +274,76 @@ static int l_close(lua_State *L)
 
 /* ---- what is left of one that has ended ---- */
 
-/* p:_outcome(): what the child published, once: "values" and them, "error" and
-   its table, or "none". Raises what decoding raises. */
-static int l_outcome(lua_State *L)
+/* Pushes what the child published: the kind, and values or the error's table.
+   The status of decoding. */
+static int read_outcome(lua_State *L, const struct slot *slot)
+{
+  enum slot_result kind = slot_result_kind(slot);
+  lua_pushinteger(L, kind);
+  if (kind == RESULT_NONE) return LUA_OK;
+  uint64_t block = slot->result_block;
+  return parcel_open(L, block ? parcel_bytes(block) : slot->small,
+                     slot_result_size(slot), 0, kind == RESULT_VALUES);
+}
+
+/* Turns an outcome's error, or the want of one, into what is raised. */
+static void make_error(lua_State *L, int index)
+{
+  index = lua_absindex(L, index);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &error_maker);
+  lua_pushvalue(L, 1);
+  lua_rawgeti(L, index, 2);
+  lua_call(L, 2, 1);
+  lua_rawseti(L, index, 2);
+}
+
+/* Pushes the table of the outcome: kind, then values or the remote error. It
+   is made at the first call and kept by the userdata. */
+static void push_outcome(lua_State *L, struct process *process)
+{
+  if (lua_getiuservalue(L, 1, 1) == LUA_TTABLE) return;
+  lua_settop(L, 1);
+  if (read_outcome(L, slot_at(process->child.slot)) != LUA_OK)
+    lsupport_raise(L, 1);
+  int count = lua_gettop(L) - 1;
+  lua_createtable(L, count, 1);
+  lua_insert(L, 2);
+  for (int i = count; i > 0; i--) lua_rawseti(L, 2, i);
+  lua_pushinteger(L, count);
+  lua_setfield(L, 2, "n");
+  lua_rawgeti(L, 2, 1);
+  if (lua_tointeger(L, -1) != RESULT_VALUES) make_error(L, 2);
+  lua_settop(L, 2);
+  lua_pushvalue(L, 2);
+  lua_setiuservalue(L, 1, 1);
+}
+
+/* The values, or the remote error, once the process has ended. */
+static int l_result(lua_State *L)
 {
   struct process *process = check_started(L);
-  if (process->state == STATE_CLOSED)
-    luaL_error(L, "process '%s' was closed; ask for its result before",
-               process->name);
-  struct slot *slot = slot_at(process->child.slot);
-  enum slot_result kind = slot_result_kind(slot);
+  if (wait_for(L, process, lsupport_deadline(L, 2)) != 0)
+    return lsupport_answer(L, "timeout");
   lua_settop(L, 1);
-  if (kind == RESULT_NONE) {
-    lua_pushliteral(L, "none");
-    return 1;
-  }
-  lua_pushstring(L, kind == RESULT_VALUES ? "values" : "error");
-  uint64_t block = slot->result_block;
-  if (parcel_open(L, block ? parcel_bytes(block) : slot->small,
-                  slot_result_size(slot), 0, kind == RESULT_VALUES) != LUA_OK)
-    lsupport_raise(L, 1);
-  return lua_gettop(L) - 1;
+  push_outcome(L, process);
+  lua_getfield(L, 2, "n");
+  int count = (int)lua_tointeger(L, -1);
+  luaL_checkstack(L, count, "too many results");
+  lua_rawgeti(L, 2, 1);
+  int kind = (int)lua_tointeger(L, -1);
+  for (int i = 2; i <= count; i++) lua_rawgeti(L, 2, i);
+  if (kind == RESULT_VALUES) return count - 1;
+  lua_rawgeti(L, 2, 2);
+  return lua_error(L);
+}
+
+/* set_error_maker(f): f(process, fields) gives the remote error. */
+static int l_set_error_maker(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &error_maker);
+  return 0;
 }
 
 /* ---- properties ---- */
@@ -298,12 +351,11 @@ static int l_outcome(lua_State *L)
 static int push_property(lua_State *L, struct process *process,
                          const char *key)
 {
-  int started = process->state != STATE_NEW;
   if (strcmp(key, "name") == 0)
     lua_pushstring(L, process->name);
   else if (strcmp(key, "daemon") == 0)
     lua_pushboolean(L, process->daemon);
-  else if (strcmp(key, "pid") == 0 && started)
+  else if (strcmp(key, "pid") == 0 && process->child.pid)
     lua_pushinteger(L, process->child.pid);
   else if (strcmp(key, "exitcode") == 0 && process->child.ended)
     lua_pushinteger(L, process->child.exitcode);
@@ -425,13 +477,14 @@ int luaopen_moonfork_core_process(lua_State *L)
       {"new", l_new},       {"active", l_active},
       {"self", l_self},     {"parent", l_parent},
       {"parent_join", l_parent_join}, {"set_preload", l_set_preload},
-      {"signal_name", l_signal_name}, {NULL, NULL},
+      {"signal_name", l_signal_name}, {"set_error_maker", l_set_error_maker},
+      {NULL, NULL},
   };
   static const luaL_Reg of_process[] = {
       {"start", l_start},     {"join", l_join},
       {"is_alive", l_is_alive}, {"signal", l_signal},
       {"terminate", l_terminate}, {"kill", l_kill},
-      {"close", l_close},     {"_outcome", l_outcome},
+      {"close", l_close},     {"result", l_result},
       {NULL, NULL},
   };
   static const luaL_Reg metamethods[] = {

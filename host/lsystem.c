@@ -13,6 +13,7 @@
 #include "heap.h"
 #include "interrupt.h"
 #include "lsupport.h"
+#include "slot.h"
 
 #define MOST_CPUS 8192
 
@@ -30,6 +31,7 @@ static int l_sleep(lua_State *L)
   while (clock_left(deadline) > 0 &&
          clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
     interrupt_check(L);
+  if (slot_self) alloc_trim(&slot_self->owned);
   return 0;
 }
 

@@ -35,7 +35,9 @@ static void take(uint64_t offset)
 {
   slot_self_at = offset;
   slot_self = slot_at(offset);
-  pthread_mutex_trylock(&slot_self->life); /* before it counts as entered */
+  atomic_store(&slot_self->pid, (uint32_t)getpid());
+  /* Before it counts as entered; nobody else wants it yet. */
+  (void)pthread_mutex_trylock(&slot_self->life);
   atomic_store(&slot_self->entered, 1);
 }
 
@@ -50,7 +52,6 @@ int slot_open(void)
   if (rc != 0) return rc;
   clear(slot_at(offset));
   strcpy(slot_at(offset)->name, "MainProcess");
-  atomic_store(&slot_at(offset)->pid, (uint32_t)getpid());
   take(offset);
   return 0;
 }

@@ -23,7 +23,8 @@
 -- - `mp.name = value` is a function when its block has @param or @return, else
 --   a field with @type.
 -- - Names that begin with "_", blocks with ---@private or ---@package and
---   tables without a class are not public.
+--   tables without a class are not public. Classes moonfork.core.* describe
+--   what C registers for the Lua files only; they are not in the reference.
 -- SPDX-License-Identifier: MIT
 
 package.path = arg[0]:gsub("[^/]*$", "?.lua")
@@ -89,4 +90,6 @@ local function write_class(class)
 end
 
 io.write(HEAD)
-for _, class in ipairs(annotations.read()) do write_class(class) end
+for _, class in ipairs(annotations.read()) do
+  if not class.name:find("^moonfork%.core%.") then write_class(class) end
+end

@@ -14,8 +14,8 @@ local methods = { "fork", "spawn", "forkserver" }
 local current = "fork" -- what the module itself does
 local contexts = {}
 
----A table with everything that the module has.
----@class moonfork.Context
+---A table with everything that the module has, bound to a start method.
+---@class moonfork.Context: moonfork
 local Context = { __name = "moonfork.Context" }
 
 local function check_method(name, level)
@@ -45,7 +45,7 @@ local shared = {
 }
 
 ---The context of a start method.
----@param method string? "fork", "spawn" or "forkserver"; nil: that of the module
+---@param method string? "fork", "spawn" or "forkserver"; nil: the module's own
 ---@return moonfork.Context context
 function shared.get_context(method)
   if method == nil then return context.default end

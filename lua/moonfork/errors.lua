@@ -5,15 +5,21 @@ local codec = require "moonfork.codec"
 
 local errors = {}
 
----An error that happened in another process. `result` raises it.
+---An error that happened in another process. `process:result` raises it, and it
+---may be sent on to others. `tostring` gives the process, the message and the
+---traceback.
+---
+---Its `kind` is "error" when the target raised, "crashed" when a signal or
+---`os.exit` ended the process before it had an answer (the message says which),
+---and "unsendable" when the result could not be sent.
 ---@class moonfork.RemoteError
----@field message string what the error said; for a crash, which signal or exit code ended the process
+---@field message string what the error said
 ---@field value any the error value itself, when it could travel
 ---@field traceback string? the traceback of the process where it happened
 ---@field process string the name of that process
 ---@field pid integer its process id
 ---@field exitcode integer? its exit code, when it has ended
----@field kind string "error", "crashed", "timeout", "cancelled" or "unsendable"
+---@field kind string "error", "crashed" or "unsendable"
 local RemoteError = {}
 RemoteError.__index = RemoteError
 RemoteError.__name = "moonfork.RemoteError"

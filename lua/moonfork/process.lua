@@ -7,9 +7,9 @@ local core = require "moonfork.core.process"
 local errors = require "moonfork.errors"
 
 local process = {}
-local Process = core.methods
 
 local options_known = { target = true, args = true, name = true, daemon = true }
+local MOST_ARGUMENTS <const> = 250000 -- what Lua's stack holds with ease
 local counter = 0
 
 local function is_callable(value)
@@ -22,8 +22,18 @@ local function check_type(options, name, wanted, level)
   local value = options[name]
   if value ~= nil and type(value) ~= wanted then
     error(("Process: %s must be a %s, not a %s"):format(name, wanted,
-                                                        type(value)), level)
+                                                        type(value)), level + 1)
   end
+end
+
+-- How many arguments there are: args.n, or as many as the list has.
+local function count_arguments(args, level)
+  local count = args.n or #args
+  if math.type(count) ~= "integer" or count < 0 or count > MOST_ARGUMENTS then
+    error(("Process: args.n must be a whole number from 0 to %d")
+          :format(MOST_ARGUMENTS), level + 1)
+  end
+  return count
 end
 
 local function check_options(options, level)
@@ -52,7 +62,7 @@ end
 ---Makes a process, not yet started.
 ---@param options table `target`, `args`, `name`, `daemon`
 ---@param method string "fork", "spawn" or "forkserver"
----@param level integer? whose line errors name, as of `error`; default the caller
+---@param level integer? whose line errors name, as in `error`
 ---@return moonfork.Process process
 function process.create(options, method, level)
   level = (level or 1) + 1
@@ -61,7 +71,7 @@ function process.create(options, method, level)
   local start = {
     target = options.target,
     args = args,
-    count = args.n or #args,
+    count = count_arguments(args, level),
   }
   return core.new(options.name or next_name(), options.daemon, method, start)
 end
@@ -78,18 +88,6 @@ function process.run(method, f, ...)
   return made
 end
 
--- What ended processes left, once it was asked for: the C side gives it once.
-local outcomes = setmetatable({}, { __mode = "k" })
-
-local function outcome_of(self)
-  local outcome = outcomes[self]
-  if not outcome then
-    outcome = table.pack(self:_outcome())
-    outcomes[self] = outcome
-  end
-  return outcome
-end
-
 -- A process that ended without an answer.
 local function describe_crash(code)
   if code < 0 then
@@ -98,31 +96,13 @@ local function describe_crash(code)
   return ("ended with exit code %d and without a result"):format(code)
 end
 
-local function make_error(self, fields)
+-- What `result` raises: of the fields that the process left, if it did.
+core.set_error_maker(function(self, fields)
+  fields = fields or { kind = "crashed", message = describe_crash(self.exitcode) }
   fields.process, fields.pid = self.name, self.pid
   fields.exitcode = self.exitcode
-  if not fields.kind then
-    fields.kind = "crashed"
-    fields.message = describe_crash(self.exitcode)
-  end
   return errors.new(fields)
-end
-
----The return values of the target, all of them, once the process has ended.
----Raises a remote error when the target raised or the process died. May be
----called again.
----@param timeout number? seconds; nil waits for ever
----@return any ... the values, or nil and "timeout"
-function Process:result(timeout)
-  local ended, word = self:join(timeout)
-  if not ended then return nil, word end
-  local outcome = outcome_of(self)
-  if outcome[1] == "values" then
-    return table.unpack(outcome, 2, outcome.n)
-  end
-  outcome.error = outcome.error or make_error(self, outcome[2] or {})
-  error(outcome.error, 0)
-end
+end)
 
 -- Leaving the scope of a process joins it; left by an error, ends it first.
 function core.metatable.__close(self, err)
@@ -147,10 +127,10 @@ function process.current_process()
   return current
 end
 
----The parent of this process.
+---The parent of this process, as `mp.parent_process` gives it.
 ---@class moonfork.ParentProcess
----@field name string
----@field pid integer
+---@field name string what it is called
+---@field pid integer its process id
 local ParentProcess = { __name = "moonfork.ParentProcess" }
 ParentProcess.__index = ParentProcess
 

@@ -149,10 +149,12 @@ static void test_refusals(void **state)
   run("fails('value: a file cannot be sent to another process',\n"
       "      encode(io.stdout))\n"
       "fails('value.a[\"odd key\"][3].x: a coroutine cannot be sent',\n"
-      "      encode{a = {['odd key'] = {1, 2, {x = coroutine.create(print)}}}})\n"
+      "      encode{a = {['odd key'] = {1, 2,\n"
+      "                             {x = coroutine.create(print)}}}})\n"
       "fails('value[1.5]: a light userdata cannot', encode{[1.5] = light(1)})\n"
       "fails('value[true]<key>: a file', encode{[true] = {[io.stdout] = 1}})\n"
-      "fails('value[\"a\\\\\"b\\\\000\"]: a file', encode{['a\"b\\0'] = io.stdout})\n"
+      "fails('value[\"a\\\\\"b\\\\000\"]: a file',\n"
+      "      encode{['a\"b\\0'] = io.stdout})\n"
       "fails('args[2].conn: a file cannot be sent to another process',\n"
       "      encode_list(1, {conn = io.stdout}))\n"
       "fails('value: a table with a metatable that is not registered',\n"
@@ -187,7 +189,8 @@ static void test_malformed(void **state)
       "  ['\\2\\0\\0'] = 'not an encoding of version 1',\n"
       "  ['\\1\\0\\0\\0'] = 'bytes left over', ['\\1\\0\\xff'] = 'tag',\n"
       "  ['\\1\\x81\\0'] = 'too many strings',\n"
-      "  ['\\1\\0\\x85abc'] = 'cut short', ['\\1\\0\\xa0'] = 'unknown string',\n"
+      "  ['\\1\\0\\x85abc'] = 'cut short',\n"
+      "  ['\\1\\0\\xa0'] = 'unknown string',\n"
       "  ['\\1\\5\\xa4'] = 'unknown string',\n"
       "  ['\\1\\0\\xcb' .. ('\\xff'):rep(8)] = 'cut short',\n"
       "  ['\\1\\0\\xca\\xff\\xff\\xff\\xff'] = 'cut short',\n"
@@ -216,7 +219,8 @@ static void test_malformed(void **state)
 static void test_claims(void **state)
 {
   (void)state;
-  run("local bomb = ('\\xd4' .. string.pack('<I4', 400000) .. '\\0'):rep(9000)\n"
+  run("local bomb = '\\xd4' .. string.pack('<I4', 400000) .. '\\0'\n"
+      "bomb = bomb:rep(9000)\n"
       "collectgarbage()\n"
       "local before = collectgarbage('count')\n"
       "refuses('more items than bytes', '\\1\\0' .. bomb ..\n"
@@ -296,7 +300,8 @@ static void test_out_of_memory(void **state)
       "  local s = encode(value)\n"
       "  if not s then return nil end\n"
       "  local v = decode(s)\n"
-      "  return v[110][1] == 100 and v[3].a == 'x' and type(v[6].v) == 'table'\n"
+      "  return v[110][1] == 100 and v[3].a == 'x' and\n"
+      "    type(v[6].v) == 'table'\n"
       "end\n";
   struct limit limit = {SIZE_MAX};
   lua_State *L = lua_newstate(allocate, &limit);

@@ -8,37 +8,38 @@ local mp = {}
 ---Turns a value into a string, from which `decode` makes an equal one.
 ---
 ---It takes nil, booleans, integers, floats (every bit of them), strings,
----functions, and tables of them: parts that are shared stay shared, and tables may
----contain themselves. A function goes with its upvalues and with the globals that
----it uses; a loaded module goes as its name. A table with a metatable goes when
----that is registered.
+---functions, and tables of them: parts that are shared stay shared, and tables
+---may contain themselves. A function goes with its upvalues and with the
+---globals that it uses; a loaded module goes as its name. A table with a
+---metatable goes when that is registered.
 ---
 ---Raises for all else (files, coroutines, userdata, processes, metatables that
----nobody registered) and for tables nested deeper than 10000 levels; the message
----begins with the path to the value: `value.a[2]: a coroutine cannot be sent to
----another process`.
+---nobody registered) and for tables nested deeper than 10000 levels; the
+---message begins with the path to the value: `value.a[2]: a coroutine cannot be
+---sent to another process`.
 ---@param value any what to encode
 ---@return string bytes any bytes, zeros among them
 function mp.encode(value) end
 
 ---Turns what `encode` gave back into a value. Raises for anything else: bytes
 ---that are malformed, cut off, or followed by more. Nothing in them can crash
----the program.
+---the program. It raises for functions too, unless `functions` is set: once
+---called they can do anything, so set it for a source that you trust.
 ---@param bytes string what `encode` gave
----@param options? { functions?: boolean } `functions`: true accepts functions, which can do anything once they are called, so only from a source that you trust; without it they raise
+---@param options? { functions?: boolean } `functions`: true to accept them
 ---@return any value a value of its own
 function mp.decode(bytes, options) end
 
 ---Gives a metatable a name, by which tables that have it can travel.
 ---
 ---Without more, the fields of such a table are sent. With a function
----`__encode(object)` in the metatable, what that returns is sent, a plain value;
----`__decode(value)` makes an object of it on arrival. A receiver that has
----registered the same name uses its own metatable; another one is sent the
+---`__encode(object)` in the metatable, what that returns is sent, a plain
+---value; `__decode(value)` makes an object of it on arrival. A receiver that
+---has registered the same name uses its own metatable; another one is sent the
 ---metatable, once.
 ---
----Raises when the name belongs to another metatable or the metatable has another
----name.
+---Raises when the name belongs to another metatable or the metatable has
+---another name.
 ---@param name string the same in all programs that exchange such values
 ---@param metatable table the metatable
 ---@return table metatable the same

@@ -18,7 +18,7 @@ mp.version = "0.1.0"
 ---Under `fork` the child inherits target and arguments as they are, whatever
 ---they are. Under `spawn` and `forkserver` they are encoded when the process
 ---starts, and `start` raises when one of them cannot be.
----@param options { target: function, args?: table, name?: string, daemon?: boolean } `target`: what the child calls. `args`: its arguments, `args.n` of them where that is set, so that some may be nil. `name`: "Process-N" unless given, cut to 63 bytes. `daemon`: true for a child that is not waited for at the end of the program but ended, and that may have no children
+---@param options moonfork.ProcessOptions a table with these fields
 ---@return moonfork.Process process not yet started
 function mp.Process(options) end
 
@@ -35,12 +35,12 @@ function mp.run(f, ...) end
 ---under every start method.
 ---
 ---Raises for a negative `maxsize`, and when there is no shared memory left.
----@param maxsize integer? how many messages it takes before `put` waits; nil or 0: no bound, and `put` never waits
+---@param maxsize integer? messages before `put` waits; nil or 0: no bound
 ---@return moonfork.Queue queue empty
 function mp.Queue(maxsize) end
 
 ---This process.
----@return moonfork.CurrentProcess process its name, pid and whether it is a daemon
+---@return moonfork.CurrentProcess process its name, its pid, its kind
 function mp.current_process() end
 
 ---The process that started this one.
@@ -66,13 +66,14 @@ function mp.main(f, ...) end
 
 ---The table for a start method. What is made with it starts that way, whatever
 ---the default is; else it has the same contents as `mp`. Raises for another
----name. A context may be sent to other processes.
+---name. A context may be sent to other processes. Without a name it is the
+---table of the module itself, which follows `set_start_method`.
 ---
 ---- `fork` copies this process as it stands; nothing has to be encoded.
 ---- `spawn` starts a fresh interpreter, with nothing in it but what it is sent.
 ---- `forkserver` lets a small server fork. The server is itself fresh, so the
 ---  cost of a start does not grow with this process.
----@param method string? "fork", "spawn" or "forkserver"; nil: the table of the module itself, which follows `set_start_method`
+---@param method string? "fork", "spawn" or "forkserver"
 ---@return moonfork.Context context the same table at every call
 function mp.get_context(method) end
 
@@ -89,10 +90,10 @@ function mp.get_start_method() end
 ---@return string[] methods the default first; the list is the caller's
 function mp.get_all_start_methods() end
 
----Says which modules a forkserver loads when it is started, so that its children
----have them at once. Set it before the first process under `forkserver`; a
----server that runs already stays as it is. Raises unless it gets a list of
----strings.
+---Says which modules a forkserver loads when it is started, so that its
+---children have them at once. Set it before the first process under
+---`forkserver`; a server that runs already stays as it is. Raises unless it
+---gets a list of strings.
 ---@param modules string[] names, as `require` takes them
 function mp.set_forkserver_preload(modules) end
 

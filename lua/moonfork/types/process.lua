@@ -6,18 +6,25 @@
 ---A child process, made by `mp.Process` or `mp.run`. Only the process that
 ---started it may use it, and it cannot be sent to another.
 ---
+---A daemon is not waited for at the end of the program: it gets SIGTERM and,
+---after a second, SIGKILL. It may have no children.
+---
 ---As a to-be-closed variable (`local p <close> = ...`) it is joined where its
 ---scope ends, and terminated first where an error ends the scope.
 ---
 ---A target that raises prints `Process NAME:` and its traceback on standard
 ---error. What children print appears in whole lines, as long as a line is not
 ---above 64 KiB.
+---
+---Its `exitcode` is 0 when the target returned, 1 when it raised, n after
+---`os.exit(n)`, and -s when signal s killed it. Its `sentinel` is for an event
+---loop of your own; there is none before the start and after `close`.
 ---@class moonfork.Process
 ---@field name string what it is called
----@field daemon boolean whether it is a daemon: the end of the program does not wait for it but sends SIGTERM, then SIGKILL after a second
+---@field daemon boolean whether it is a daemon
 ---@field pid integer? its process id; nil before the start
----@field exitcode integer? nil until it has ended; 0 when the target returned, 1 when it raised, n after `os.exit(n)`, -s when signal s killed it
----@field sentinel integer? a file descriptor that is readable once it has ended, for an event loop of your own; nil before the start and after `close`
+---@field exitcode integer? nil until it has ended; see above
+---@field sentinel integer? a file descriptor, readable once it has ended
 local Process = {}
 
 ---Starts the process. Raises when it was started before, when this process is
@@ -37,13 +44,13 @@ function Process:join(timeout) end
 ---Waits until it has ended and gives what its target returned. May be called
 ---again, and gives the same.
 ---
----Raises a `moonfork.RemoteError` when the target raised (kind "error"), when the
----process ended without an answer (kind "crashed": a signal, or `os.exit`), or
----when a value that it returned cannot be sent (kind "unsendable"). Raises an
----ordinary error before the start, and after `close` unless it was asked for
+---Raises a `moonfork.RemoteError` when the target raised (kind "error"), when
+---the process ended without an answer (kind "crashed": a signal, or `os.exit`),
+---or when a value that it returned cannot be sent (kind "unsendable"). Raises
+---an ordinary error before the start, and after `close` unless it was asked for
 ---before.
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
----@return any ... all values that the target returned; nil and "timeout" when it has not ended
+---@return any ... all that the target returned; or nil and "timeout"
 function Process:result(timeout) end
 
 ---Tells whether it was started and has not ended yet.
@@ -54,9 +61,9 @@ function Process:is_alive() end
 ---to one that has ended. Raises before the start.
 function Process:terminate() end
 
----Sends SIGKILL, which ends any process at once. What it shares with others, such
----as queues, stays usable. Nothing happens to one that has ended. Raises before
----the start.
+---Sends SIGKILL, which ends any process at once. What it shares with others,
+---such as queues, stays usable. Nothing happens to one that has ended. Raises
+---before the start.
 function Process:kill() end
 
 ---Sends any signal. Nothing happens to a process that has ended. Raises before
@@ -67,6 +74,13 @@ function Process:signal(signal) end
 ---Frees what is held for it, its result too. May be called again. Raises while
 ---it runs. One that was not started can no longer be.
 function Process:close() end
+
+---What `mp.Process` takes.
+---@class moonfork.ProcessOptions
+---@field target function what the child calls; any value that can be called
+---@field args table? its arguments; `args.n` of them, if set, nil included
+---@field name string? "Process-N" unless given; cut to 63 bytes
+---@field daemon boolean? true makes a daemon
 
 ---This process, as `mp.current_process` gives it.
 ---@class moonfork.CurrentProcess

@@ -8,10 +8,12 @@
 ---that put it ends or is killed at once; a process that is killed in the middle
 ---of a call leaves the queue usable for all others.
 ---
----`#queue` is its size. As a to-be-closed variable (`local q <close> = ...`) it is
----closed where its scope ends. A queue lives in memory as long as a process or a
----message refers to it. Queues that contain each other, or themselves, keep
----their memory until the program ends.
+---`#queue` is its size. As a to-be-closed variable (`local q <close> = ...`) it
+---is closed where its scope ends. A queue lives in memory as long as a process
+---or a message refers to it. Queues that contain each other, or themselves,
+---keep their memory until the program ends.
+---
+---A `timeout` of nil waits for ever; one of 0 or less does not wait.
 ---@class moonfork.Queue
 local Queue = {}
 
@@ -19,32 +21,37 @@ local Queue = {}
 ---be sent, with the path to what cannot; when the queue is closed, also while
 ---it waits (then nothing was put); and when there is no shared memory left.
 ---@param value any what to put; nil must be given too
----@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@param timeout number? seconds
 ---@return true|nil put true when it is in the queue
 ---@return string? reason "timeout" while it is full
 function Queue:put(value, timeout) end
 
----Puts the values of a list, in its order and with nobody woken in between. All
----are encoded first: when one cannot be sent, this raises and has put none.
+---Puts the values of a list, each as a message of its own, in its order; much
+---cheaper than one by one. All are encoded first: when one cannot be sent, this
+---raises and has put none.
 ---When the queue is closed while this waits, the error says how many are in it.
+---When the time is up, some may be in it, and the number tells how many.
 ---@param list table the values, from 1 to `#list`
----@param timeout number? seconds for all of them; nil waits for ever, 0 or less does not wait
----@return integer|nil count how many are in the queue; fewer than there are when the time was up
----@return string? reason "timeout" when the time was up before the first was put
+---@param timeout number? seconds for all of them
+---@return integer|nil count how many were put
+---@return string? reason "timeout" when there was no room for the first
 function Queue:put_many(list, timeout) end
 
----Takes the first message, and waits while there is none.
----@param timeout number? seconds; nil waits for ever, 0 or less does not wait
----@return any value the value, which may be nil; nil when there was none
----@return string? reason "timeout", or "closed" when the queue is closed and nothing is left in it; nil with a value
+---Takes the first message, and waits while there is none. As a message may be
+---nil, it is `reason` that tells whether there was one.
+---@param timeout number? seconds
+---@return any value what was put, a copy
+---@return string? reason "timeout", or "closed" once it is closed and empty
 function Queue:get(timeout) end
 
 ---Takes what is there, up to `max` messages, and waits only while there is
----nothing. One call takes at most 1024 messages, or 256 KiB of them.
----@param max integer how many at most; raises when it is not positive
----@param timeout number? seconds; nil waits for ever, 0 or less does not wait
----@return table|nil list the values, at least one; with a field `n`, their number, when nil is among them
----@return string? reason "timeout", or "closed" when the queue is closed and nothing is left in it
+---nothing. One call takes at most 1024 messages, or 256 KiB of small ones. When
+---nil is among the values, the field `n` of the list is their number. Raises
+---when `max` is not positive.
+---@param max integer how many at most
+---@param timeout number? seconds
+---@return table|nil list at least one value
+---@return string? reason "timeout", or "closed" once it is closed and empty
 function Queue:get_many(max, timeout) end
 
 ---How many messages are in it, at the moment of the call.
@@ -59,8 +66,9 @@ function Queue:empty() end
 ---@return boolean yes always false for a queue without a bound
 function Queue:full() end
 
----Ends the puts, in all processes; those that wait raise. What is in the queue can
----still be got; then `get` says "closed" and `iter` ends. May be called again.
+---Ends the puts, in all processes; those that wait raise. What is in the queue
+---can still be got; then `get` says "closed" and `iter` ends. May be called
+---again.
 function Queue:close() end
 
 ---Iterates over the messages, which it takes, until the queue is closed and
@@ -74,7 +82,7 @@ function Queue:iter() end
 function Queue:task_done() end
 
 ---Waits until `task_done` was called once for every message that was put.
----@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@param timeout number? seconds
 ---@return true|nil done true when all have been dealt with
 ---@return string? reason "timeout" when some have not
 function Queue:join(timeout) end

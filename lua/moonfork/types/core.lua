@@ -1,0 +1,56 @@
+---@meta
+-- types/core.lua - what C registers for the Lua files of the module only:
+-- host/lprocess.c, host/lsystem.c. Nobody else calls these.
+-- SPDX-License-Identifier: MIT
+
+---@class moonfork.core.process
+local process = {}
+
+---Makes a process. `start` holds target, args and count until it starts.
+---@param name string what it is called
+---@param daemon boolean? whether it is a daemon
+---@param method string "fork", "spawn" or "forkserver"
+---@param start { target: any, args: table, count: integer } what it will call
+---@return moonfork.Process process not yet started
+function process.new(name, daemon, method, start) end
+
+---The running children; reaps those that have ended.
+---@return moonfork.Process[] children in the order of their start
+function process.active() end
+
+---This process.
+---@return string name
+---@return integer pid
+---@return boolean daemon
+function process.self() end
+
+---The parent.
+---@return string? name nothing at all in the main process
+---@return integer? pid
+function process.parent() end
+
+---Waits for the end of the parent.
+---@param timeout number? seconds
+---@return true|nil ended
+---@return string? reason "timeout"
+function process.parent_join(timeout) end
+
+---Keeps the list of modules that the next forkserver loads.
+---@param modules string[] names
+function process.set_preload(modules) end
+
+---The name of a signal.
+---@param signal integer its number
+---@return string name such as "SIGTERM"
+function process.signal_name(signal) end
+
+---@class moonfork.core.system
+local system = {}
+
+---Processors that the affinity of this process allows.
+---@return integer count
+function system.affinity() end
+
+---Memory that the shared heap takes now; for tests and figures.
+---@return integer bytes
+function system.heap_resident() end
