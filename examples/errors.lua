@@ -39,7 +39,6 @@ print(("  value      code %d, %s"):format(err.value.code, err.value.reason))
 -- A crash: no answer, only what the system says of the end.
 local function crash()
   os.execute("kill -ABRT " .. mp.current_process().pid)
-  mp.sleep(60)
 end
 show("A signal kills it.", mp.run(crash))
 

@@ -10,11 +10,11 @@
 -- bounded, so whoever is faster than the next in line waits for it, and there
 -- are never many texts in memory.
 --
--- How it ends: when all producers have ended, the parent closes the first queue;
--- the workers read what is left in it and end; then it closes the second. How it
--- ends when something fails: whoever reads a queue has it as a to-be-closed
--- variable. An error closes it, and then those who put into it raise as well,
--- rather than wait for somebody who is gone.
+-- How it ends: when all producers have ended, the parent closes the first
+-- queue; the workers read what is left in it and end; then it closes the other.
+-- How it ends when something fails: whoever reads a queue has it as a
+-- to-be-closed variable. An error closes it, and then those who put into it
+-- raise as well, rather than wait for somebody who is gone.
 -- SPDX-License-Identifier: MIT
 
 local mp = require "moonfork"
@@ -43,14 +43,14 @@ local function produce(paths, first, texts)
 end
 
 -- A worker: the licences that a text names, each once. Such a line is
--- "License: GPL-2+ or Artistic".
+-- "License: GPL-2+ with OpenSSL exception or Artistic".
 local function work(texts, licences)
   local input <close> = texts
   for text in input:iter() do
     local found = {}
-    for names in ("\n" .. text):gmatch "\nLicense:[ \t]*([^\n]+)" do
-      for name in names:gmatch "[%w.+-]*%u[%w.+-]*%f[^%w.+-]" do
-        found[name] = true
+    for line in ("\n" .. text):gmatch "\nLicense:([^\n]*)" do
+      for name in line:gsub("with .-exception", ""):gmatch "[%w.+-]+" do
+        if name ~= "and" and name ~= "or" then found[name] = true end
       end
     end
     licences:put(found)

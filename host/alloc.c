@@ -233,7 +233,8 @@ void alloc_trim(uint64_t *owned)
   int64_t used =
       atomic_load_explicit(&heap->large_used, memory_order_relaxed);
   if (clock_now() - used > WARM_NS)
-    while (cool_one(owned, 0)) continue;
+    while (*(volatile uint64_t *)&heap->warm_bytes && cool_one(owned, 0))
+      continue;
   else
     while (*(volatile uint64_t *)&heap->warm_bytes > WARM_LIMIT)
       if (!cool_one(owned, 1)) break;

@@ -187,8 +187,8 @@ local function descriptors()
   local list = {}
   for name in lfs.dir "/proc/self/fd" do
     local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target")
-    -- The one that lists is gone by now.
-    if target then list[#list + 1] = name .. " -> " .. target end
+    local own = target and target:find "^/proc/%d+/fd$" -- of this listing
+    if target and not own then list[#list + 1] = name .. " -> " .. target end
   end
   return list
 end

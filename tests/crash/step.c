@@ -558,7 +558,7 @@ static int try_step(long step)
   object_reap_orphans();
   if (!verify_messages()) return complain("messages");
   if (!verify_heap()) return complain("heap");
-  return ran == 0 ? 1 : 2;
+  return ran == 0 || trap_may_overrun() ? 1 : 2;
 }
 
 /* The same, again when the clock has led a victim elsewhere. */

@@ -302,4 +302,12 @@ static int trap_was_exact(void)
   return trap->died_at == at || trap_in_clock(at);
 }
 
+/* True when the last victim was to die inside the clock: it may then be past
+   its end already. */
+static int trap_may_overrun(void)
+{
+  return trap->kill_at >= 0 && trap->kill_at < trap->recorded &&
+         trap_in_clock(trap->trace[trap->kill_at]);
+}
+
 #endif

@@ -8,14 +8,10 @@ local _ENV = _G
 local helper = require "helper"
 local mp = require "moonfork"
 
--- What a target leaves, caught. What it prints on standard error is another
--- specification's matter: it goes nowhere.
-local function quiet(context, f, ...)
+-- What a target leaves, caught.
+local function fail(context, f, ...)
   local p = context.Process { name = "faulty", args = table.pack(f, ...),
-    target = function(g, ...)
-      io.stderr:close()
-      return g(...)
-    end }:start()
+    target = function(g, ...) return g(...) end }:start()
   local ok, err = pcall(p.result, p)
   assert.is_false(ok)
   assert.is_true(mp.is_remote_error(err))
@@ -34,7 +30,7 @@ for _, method in ipairs(helper.methods) do
 
     it("tells what the target raised, and where", function()
       local function deep() error "it broke" end
-      local err = quiet(context, function() deep() end)
+      local err = fail(context, function() deep() end)
       assert.equal("error", err.kind)
       assert.equal(1, err.exitcode)
       assert.matches("errors_spec.lua:%d+: it broke$", err.message)
@@ -47,7 +43,7 @@ for _, method in ipairs(helper.methods) do
     end)
 
     it("is the same one each time", function()
-      local err, p = quiet(context, error, "x")
+      local err, p = fail(context, error, "x")
       local _, again = pcall(p.result, p)
       assert.equal(err, again)
       _, again = pcall(p.result, p, 0)
@@ -55,35 +51,35 @@ for _, method in ipairs(helper.methods) do
     end)
 
     it("tells what the library raised", function()
-      local err = quiet(context, function() return nil + 1 end)
+      local err = fail(context, function() return nil + 1 end)
       assert.matches("arithmetic on a nil value", err.message)
       assert.equal("error", err.kind)
     end)
 
     it("carries a table", function()
-      local err = quiet(context, error, { code = 7, list = { 1, 2 } })
+      local err = fail(context, error, { code = 7, list = { 1, 2 } })
       assert.equal("error", err.kind)
       assert.same({ code = 7, list = { 1, 2 } }, err.value)
     end)
 
     it("carries a number, a boolean and nothing", function()
-      local err = quiet(context, error, 42)
+      local err = fail(context, error, 42)
       assert.equal(42, err.value)
       assert.equal("42", err.message)
-      err = quiet(context, error, false)
+      err = fail(context, error, false)
       assert.is_false(err.value)
       assert.equal("error", err.kind)
-      err = quiet(context, error, nil)
+      err = fail(context, error, nil)
       assert.is_nil(err.value)
       assert.equal("error", err.kind)
       assert.equal(1, err.exitcode)
-      err = quiet(context, error)
+      err = fail(context, error)
       assert.is_nil(err.value)
       assert.equal(1, err.exitcode)
     end)
 
     it("has the words of __tostring for its message", function()
-      local err = quiet(context, function()
+      local err = fail(context, function()
         error(setmetatable({}, { __tostring = function() return "words" end }))
       end)
       assert.equal("error", err.kind)
@@ -92,7 +88,7 @@ for _, method in ipairs(helper.methods) do
     end)
 
     it("bears a __tostring that raises", function()
-      local err = quiet(context, function()
+      local err = fail(context, function()
         error(setmetatable({}, { __tostring = function() error "again" end }))
       end)
       assert.equal("error", err.kind)
@@ -101,7 +97,7 @@ for _, method in ipairs(helper.methods) do
     end)
 
     it("bears a __tostring that gives no string", function()
-      local err = quiet(context, function()
+      local err = fail(context, function()
         error(setmetatable({}, { __tostring = function() return {} end }))
       end)
       assert.equal("error", err.kind)
@@ -109,17 +105,17 @@ for _, method in ipairs(helper.methods) do
     end)
 
     it("leaves out a value that cannot travel", function()
-      local err = quiet(context, function() error(io.stdout) end)
+      local err = fail(context, function() error(io.stdout) end)
       assert.equal("error", err.kind)
       assert.is_nil(err.value)
       assert.is_string(tostring(err))
-      err = quiet(context, function() error { coroutine.create(print) } end)
+      err = fail(context, function() error { coroutine.create(print) } end)
       assert.is_nil(err.value)
       assert.equal("error", err.kind)
     end)
 
     it("tells of a stack that overflowed", function()
-      local err = quiet(context, function()
+      local err = fail(context, function()
         local function f() return 1 + f() end
         return f()
       end)
@@ -133,7 +129,7 @@ for _, method in ipairs(helper.methods) do
       end
       for number, name in pairs { [9] = "KILL", [15] = "TERM", [11] = "SEGV",
         [6] = "ABRT" } do
-        local err = quiet(context, function(f)
+        local err = fail(context, function(f)
           f(mp.current_process().pid, number)
         end, die)
         assert.equal("crashed", err.kind)
@@ -146,7 +142,7 @@ for _, method in ipairs(helper.methods) do
 
     it("tells of a process that left without an answer", function()
       for _, code in ipairs { 0, 3 } do
-        local err = quiet(context, os.exit, code)
+        local err = fail(context, os.exit, code)
         assert.equal("crashed", err.kind)
         assert.equal(code, err.exitcode)
         assert.is_string(tostring(err))
@@ -154,23 +150,23 @@ for _, method in ipairs(helper.methods) do
     end)
 
     it("tells of a result that cannot be sent", function()
-      local err, p = quiet(context, function()
+      local err, p = fail(context, function()
         return 1, { conn = { io.stdout } }
       end)
       assert.equal("unsendable", err.kind)
       assert.equal(1, p.exitcode)
       assert.matches("%[2%]%.conn%[1%]: a file cannot be sent to another "
         .. "process", err.message)
-      err = quiet(context, function() return coroutine.create(print) end)
+      err = fail(context, function() return coroutine.create(print) end)
       assert.equal("unsendable", err.kind)
       assert.matches("coroutine", err.message)
-      err = quiet(context, function() return setmetatable({}, {}) end)
+      err = fail(context, function() return setmetatable({}, {}) end)
       assert.equal("unsendable", err.kind)
       assert.matches("metatable", err.message)
     end)
 
     it("travels through a queue", function()
-      local err = quiet(context, error, { 1 })
+      local err = fail(context, error, { 1 })
       local q <close> = mp.Queue()
       q:put { err }
       local got = q:get()[1]
@@ -193,9 +189,8 @@ for _, method in ipairs(helper.methods) do
     end)
 
     it("comes from a grandchild as the value of its parent's", function()
-      local err = quiet(context, function(name)
+      local err = fail(context, function(name)
         mp.get_context(name).Process { name = "inner", target = function()
-          io.stderr:close()
           error "deep down"
         end }:start():result()
       end, method)
@@ -209,7 +204,7 @@ for _, method in ipairs(helper.methods) do
 
     it("leaves the others alone", function()
       local good = context.run(function() return "fine" end)
-      quiet(context, error, "x")
+      fail(context, error, "x")
       assert.equal("fine", good:result())
     end)
   end)

@@ -195,7 +195,8 @@ describe("a queue", function()
   end)
 
   it("carries long and short ones mixed, through another", function()
-    local q <close>, back <close> = mp.Queue(), mp.Queue()
+    local q <close> = mp.Queue()
+    local back <close> = mp.Queue()
     local p = beside(function()
       for s in q:iter() do back:put(#s) end
     end)
@@ -279,7 +280,8 @@ describe("a queue", function()
   end)
 
   it("is one and the same wherever it went", function()
-    local q <close>, carrier <close> = mp.Queue(), mp.Queue()
+    local q <close> = mp.Queue()
+    local carrier <close> = mp.Queue()
     carrier:put { deep = { q, q } }
     local got = carrier:get().deep
     assert.equal(got[1], got[2])
@@ -560,7 +562,9 @@ for _, method in ipairs(helper.methods) do
     after_each(helper.after)
 
     it("are sent as arguments, in tables and as upvalues", function()
-      local a <close>, b <close>, c <close> = mp.Queue(), mp.Queue(), mp.Queue()
+      local a <close> = mp.Queue()
+      local b <close> = mp.Queue()
+      local c <close> = mp.Queue()
       context.run(function(first, t)
         first:put "argument"
         t.x[1]:put "in a table"
