@@ -12,9 +12,9 @@
 --
 -- How it ends: when all producers have ended, the parent closes the first
 -- queue; the workers read what is left in it and end; then it closes the other.
--- How it ends when something fails: whoever reads a queue has it as a
--- to-be-closed variable. An error closes it, and then those who put into it
--- raise as well, rather than wait for somebody who is gone.
+-- How it ends when something fails: those who read a queue, and the parent,
+-- have it as a to-be-closed variable. An error closes it; then nobody waits for
+-- somebody who is gone.
 -- SPDX-License-Identifier: MIT
 
 local mp = require "moonfork"
@@ -78,7 +78,8 @@ local function finish(processes)
 end
 
 local function run(paths, count)
-  local texts, licences = mp.Queue(ROOM), mp.Queue(ROOM)
+  local texts <close> = mp.Queue(ROOM)
+  local licences <close> = mp.Queue(ROOM)
   local producers, workers = {}, {}
   local collector = mp.run(collect, licences)
   for i = 1, count do

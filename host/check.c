@@ -58,8 +58,7 @@ static int add_entry(struct check *check, uint64_t at)
 {
   if (check->count == check->room) {
     size_t room = check->room ? check->room * 2 : 256;
-    struct entry *entries =
-        realloc(check->entries, room * sizeof *entries);
+    struct entry *entries = realloc(check->entries, room * sizeof *entries);
     if (entries == NULL) return -ENOMEM;
     check->entries = entries;
     check->room = room;
@@ -181,8 +180,8 @@ static void place_free(struct check *check, const uint64_t *list,
   for (uint64_t at = *list; at; at = head_at(at)->next) {
     const struct block *block = head_at(at);
     if (block->meta != class || block->generation != 0)
-      complain(check, "%#" PRIx64 " in %s is not free, or of another class",
-               at, where);
+      complain(check, "%#" PRIx64 " in %s is not free, or of another class", at,
+               where);
   }
 }
 
@@ -190,7 +189,7 @@ static void place_free(struct check *check, const uint64_t *list,
 static void place_all_free(struct check *check)
 {
   uint64_t bytes = 0;
-  for (unsigned class = 0; class < HEAP_CLASSES; class++) {
+  for (unsigned class = 0; class < HEAP_CLASSES; class ++) {
     uint64_t size = alloc_class_size(class);
     int before = check->problems;
     place_free(check, &heap->warm[class], class, "a warm list");
@@ -241,8 +240,7 @@ static void enter_references(struct check *check, uint64_t at)
   for (unsigned i = 1; i <= block_references(meta); i++) {
     uint64_t target = *(uint64_t *)heap_at(end - i * sizeof(uint64_t));
     struct entry *entry = find(check, target);
-    if (entry == NULL ||
-        block_kind(head_at(target)->meta) != BLOCK_OBJECT) {
+    if (entry == NULL || block_kind(head_at(target)->meta) != BLOCK_OBJECT) {
       complain(check, "%#" PRIx64 " refers to %#" PRIx64 ", which is no object",
                at, target);
       continue;
@@ -291,7 +289,8 @@ static void add_up(struct check *check, struct check_counts *counts)
     }
     const struct object *object = heap_at(entry->at);
     if (block_kind(meta) == BLOCK_OBJECT && object->count != entry->references)
-      complain(check, "%#" PRIx64 " counts %" PRIu64 " references, not %" PRIu64,
+      complain(check,
+               "%#" PRIx64 " counts %" PRIu64 " references, not %" PRIu64,
                entry->at, object->count, entry->references);
   }
 }

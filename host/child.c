@@ -19,6 +19,8 @@
 #include "slot.h"
 
 #define INTERRUPTED_GRACE 0.4 /* seconds; all must be over within one */
+#define OUTPUT_SIZE (1 << 16) /* bytes of a line that is written in one go */
+#define LINE_BUFFERED 0x200   /* glibc's _IO_LINE_BUF, as of __flbf */
 #define COMMAND 8             /* arguments of a command, at most */
 #define NAME_SIZE 48          /* of a slot's name in one of them */
 
@@ -69,11 +71,18 @@ void child_abandon(struct child *child)
   child->slot = 0;
 }
 
+void child_write_lines(void)
+{
+  static char lines[OUTPUT_SIZE];
+  if (stdout->_flags & LINE_BUFFERED) return;
+  setvbuf(stdout, lines, _IOLBF, sizeof lines);
+}
+
 void child_flush(void)
 {
   static int lines;
   fflush(NULL);
-  if (!lines) setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+  if (!lines) child_write_lines();
   lines = 1;
 }
 

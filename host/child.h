@@ -49,8 +49,13 @@ void child_set_command(const char *const *arguments, const char *last);
 /* The child runs now, as `pid`; it counts among this process's children. */
 void child_started(struct child *child, pid_t pid, int pidfd);
 
-/* Flushes what this process has written, so that no child writes it again;
-   from now on it writes whole lines. */
+/* From now on this process writes whole lines to standard output, in one go
+   unless they are longer than 64 KiB. */
+void child_write_lines(void);
+
+/* Flushes what this process has written, so that no child writes it again. The
+   first time, it turns to whole lines as well, so that its lines and those of
+   its children do not mix. */
 void child_flush(void);
 
 /* Waits for the end, then reaps. 0, -ETIMEDOUT or -EINTR. */

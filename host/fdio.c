@@ -81,8 +81,17 @@ static int raise_limit(void)
   return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? 0 : -errno;
 }
 
+/* Opened by the first process that starts another, inherited by the rest. */
+static int null_device(void)
+{
+  static int null = -1;
+  if (null < 0) null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  return null;
+}
+
 int fdio_reserve(void)
 {
+  null_device();
   int fd = eventfd(0, EFD_CLOEXEC);
   if (fd < 0) {
     int rc = -errno;
@@ -95,9 +104,10 @@ int fdio_reserve(void)
 
 void fdio_empty_stdin(void)
 {
-  int null = open("/dev/null", O_RDWR); /* 0 itself, if that was closed */
-  if (null > 0) dup2(null, 0);
-  if (null != 0) close(null > 0 ? null : 0);
+  if (null_device() < 0)
+    close(0);
+  else if (null_device() > 0)
+    dup2(null_device(), 0);
 }
 
 int fdio_receive(int socket, void *bytes, size_t size)

@@ -9,6 +9,7 @@
 #include "slot.h"
 
 static const char noted; /* key of the registry: tables with a finalizer */
+static int some;         /* are noted there */
 static int inherited;    /* what is noted there is the parent's, and kept */
 
 /* A table to note in, that keeps nothing alive. */
@@ -35,6 +36,7 @@ static void begin_anew(lua_State *L)
 static void note(lua_State *L, int index)
 {
   if (inherited) begin_anew(L);
+  some = 1;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &noted);
   lua_pushvalue(L, index);
   lua_pushboolean(L, 1);
@@ -90,6 +92,7 @@ void finalizers_open(lua_State *L)
 
 void finalizers_keep(lua_State *L)
 {
+  if (!some) return;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &noted);
   lua_getmetatable(L, -1);
   lua_pushnil(L);

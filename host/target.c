@@ -13,15 +13,15 @@
 #include "finalizers.h"
 #include "interrupt.h"
 #include "object.h"
-#include "pages.h"
 #include "parcel.h"
 #include "process.h"
 #include "slot.h"
 
-/* What one write takes at a time: longer lines may be broken up. */
-static char out_buffer[1 << 16], error_buffer[1 << 12];
+/* What one write to standard error takes at a time. */
+static char error_buffer[1 << 12];
 
-static const char seeder; /* key of the registry: math.randomseed */
+static const char seeder;    /* key of the registry: math.randomseed */
+static const char coroutine; /* likewise: where targets run */
 
 /* What a state tells a fresh one, so that the same modules are found. */
 static const char *const settings[] = {"path", "cpath"};
@@ -39,17 +39,27 @@ int target_is_child(void)
   return slot_self && slot_self->parent != 0;
 }
 
+/* Forgets what the parent has read ahead. Each function of the C library that
+   is not called saves the fault for its page. */
+static void empty_stdin(void)
+{
+  fdio_empty_stdin();
+  if (stdin->_IO_read_ptr != stdin->_IO_read_end || feof(stdin) ||
+      ferror(stdin)) {
+    __fpurge(stdin);
+    clearerr(stdin);
+  }
+}
+
 void target_enter(uint64_t slot, uint64_t generation)
 {
   if (slot_enter(slot, generation) != 0) _exit(1);
   process_die_with_parent(slot_self->parent_pid);
   child_forget_all();
   fdio_close_kept();
-  fdio_empty_stdin();
-  __fpurge(stdin);
-  clearerr(stdin);
+  empty_stdin();
   interrupt_child();
-  setvbuf(stdout, out_buffer, _IOLBF, sizeof out_buffer);
+  child_write_lines();
   setvbuf(stderr, error_buffer, _IOLBF, sizeof error_buffer);
 }
 
@@ -193,15 +203,30 @@ static void reseed(lua_State *L)
   lua_call(L, 2, 0);
 }
 
+/* Pushes the coroutine that the targets of forked children run in. It is made
+   once, by the parent, so that a child need not find memory for it. In a child
+   it is in use, and its children have another. */
+static void push_fresh(lua_State *L)
+{
+  lua_Debug running;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutine) == LUA_TTHREAD &&
+      !lua_getstack(lua_tothread(L, -1), 0, &running))
+    return;
+  lua_pop(L, 1);
+  lua_newthread(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &coroutine);
+}
+
 /* Runs under lua_pcall, so that nothing that is raised out here gets into the
-   code that forked. Its arguments: the target, the target's. */
+   code that forked. Its arguments: the coroutine, the target, the target's. */
 static int run(lua_State *L)
 {
-  int count = lua_gettop(L);
+  int count = lua_gettop(L) - 1;
+  lua_State *fresh = lua_tothread(L, 1);
   finalizers_keep(L);
   reseed(L);
-  lua_State *fresh = lua_newthread(L);
-  lua_insert(L, 1); /* stays here, so that it is not collected */
+  lua_settop(fresh, 0);
   luaL_checkstack(fresh, count + 1, "too many arguments");
   lua_pushcfunction(fresh, handle_error);
   lua_xmove(L, fresh, count);
@@ -211,32 +236,44 @@ static int run(lua_State *L)
   fail(fresh, "error");
 }
 
-_Noreturn void target_call(lua_State *L, int arguments)
+/* The function, the coroutine, the target and its arguments are at the top. */
+_Noreturn static void call_run(lua_State *L, int arguments)
+{
+  lua_pcall(L, arguments + 2, 0, 0);
+  wrap_error(L);
+  fail(L, "error");
+}
+
+static void push_run(lua_State *L, int arguments)
 {
   lua_pushcfunction(L, run);
   lua_insert(L, -arguments - 2);
-  lua_pcall(L, arguments + 1, 0, 0);
-  wrap_error(L);
-  fail(L, "error");
+  push_fresh(L);
+  lua_insert(L, -arguments - 2);
+}
+
+_Noreturn void target_call(lua_State *L, int arguments)
+{
+  push_run(L, arguments);
+  call_run(L, arguments);
 }
 
 int target_fork(lua_State *L, struct child *child, int arguments)
 {
   pid_t pid;
   int pidfd;
+  push_run(L, arguments);
   int rc = object_inherit(slot_at(child->slot));
   if (rc == 0) {
     child_flush();
-    pages_note();
     parcel_warm();
     rc = process_fork(&pid, &pidfd);
   }
   if (rc == 0 && pid == 0) {
-    pages_ready();
     target_enter(child->slot, child->generation);
-    target_call(L, arguments);
+    call_run(L, arguments);
   }
-  lua_pop(L, arguments + 1);
+  lua_pop(L, arguments + 3);
   if (rc == 0) child_started(child, pid, pidfd);
   return rc;
 }

@@ -98,7 +98,8 @@ end
 
 -- What `result` raises: of the fields that the process left, if it did.
 core.set_error_maker(function(self, fields)
-  fields = fields or { kind = "crashed", message = describe_crash(self.exitcode) }
+  fields = fields
+    or { kind = "crashed", message = describe_crash(self.exitcode) }
   fields.process, fields.pid = self.name, self.pid
   fields.exitcode = self.exitcode
   return errors.new(fields)
@@ -135,14 +136,15 @@ local ParentProcess = { __name = "moonfork.ParentProcess" }
 ParentProcess.__index = ParentProcess
 
 ---Tells whether the parent lives.
----@return boolean yes
+---@return boolean yes false once it has ended
 function ParentProcess:is_alive() -- luacheck: ignore self
   return core.parent_join(0) == nil
 end
 
 ---Waits for the end of the parent.
----@param timeout number? seconds; nil waits for ever
----@return boolean? ended true, or nil and "timeout"
+---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@return true|nil ended true once it has ended
+---@return string? reason "timeout" when it has not
 function ParentProcess:join(timeout) -- luacheck: ignore self
   return core.parent_join(timeout)
 end

@@ -12,8 +12,8 @@
 static uint64_t take(size_t size)
 {
   uint64_t block;
-  assert_int_equal(
-      alloc_block(size, BLOCK_BYTES, &slot_self->owned, &block), 0);
+  assert_int_equal(alloc_block(size, BLOCK_BYTES, &slot_self->owned, &block),
+                   0);
   return block;
 }
 
@@ -26,7 +26,7 @@ static void test_classes(void **state)
 {
   (void)state;
   assert_true(alloc_class_size(0) == 64);
-  for (unsigned class = 1; class < HEAP_CLASSES; class++) {
+  for (unsigned class = 1; class < HEAP_CLASSES; class ++) {
     uint64_t before = alloc_class_size(class - 1);
     uint64_t size = alloc_class_size(class);
     assert_true(size > before && size % 64 == 0);
@@ -122,8 +122,8 @@ static void test_lists(void **state)
 
 static void fill(size_t size, uint64_t *blocks, size_t *count)
 {
-  while (alloc_block(size, BLOCK_BYTES, &slot_self->owned,
-                     &blocks[*count]) == 0)
+  while (alloc_block(size, BLOCK_BYTES, &slot_self->owned, &blocks[*count]) ==
+         0)
     ++*count;
 }
 
@@ -144,8 +144,8 @@ static void check_exhaustion(void *argument)
   CHECK(other == blocks[count / 2]);
   CHECK(alloc_block(*size, BLOCK_BYTES, &slot_self->owned, &other) == -ENOMEM);
   /* The other arena has room still. */
-  CHECK(alloc_block(*size > 10000 ? 100 : MIB, BLOCK_BYTES,
-                    &slot_self->owned, &other) == 0);
+  CHECK(alloc_block(*size > 10000 ? 100 : MIB, BLOCK_BYTES, &slot_self->owned,
+                    &other) == 0);
   CHECK(slot_self->owned == other);
   while (slot_self->owned) alloc_free(slot_self->owned);
   CHECK(check_heap(stderr) == 0);

@@ -137,8 +137,7 @@ static void check_socket(void *argument)
   close(ends[0]);
   interrupt_often(1);
   CHECK(fdio_receive(ends[1], bytes, MUCH) == 0);
-  for (size_t i = 0; i < MUCH; i++)
-    CHECK(bytes[i] == (unsigned char)(i * 7));
+  for (size_t i = 0; i < MUCH; i++) CHECK(bytes[i] == (unsigned char)(i * 7));
   CHECK(fdio_receive(ends[1], bytes, 1) == -EPIPE);
   CHECK(fdio_receive(ends[1], bytes, 0) == 0);
   interrupt_often(0);

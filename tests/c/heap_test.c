@@ -298,8 +298,10 @@ static void check_attach(void *argument)
   pid_t pid = fork();
   CHECK(pid >= 0);
   if (pid == 0) {
-    if (heap_fd() != 3) dup2(heap_fd(), 3);
-    else fcntl(3, F_SETFD, 0);
+    if (heap_fd() != 3)
+      dup2(heap_fd(), 3);
+    else
+      fcntl(3, F_SETFD, 0);
     execl("/proc/self/exe", "heap_test", "attach", address, (char *)NULL);
     _exit(98);
   }

@@ -93,8 +93,8 @@ static void test_a_block_refers(void **state)
   (void)state;
   uint64_t holder, block, object = make(&holder);
   size_t size = 100 + OBJECT_REFERENCES(3);
-  assert_int_equal(
-      alloc_block(size, BLOCK_BYTES, &slot_self->owned, &block), 0);
+  assert_int_equal(alloc_block(size, BLOCK_BYTES, &slot_self->owned, &block),
+                   0);
   size_t room = alloc_room(block);
   for (int i = 0; i < 3; i++) object_refer(block, object);
   assert_true(alloc_room(block) == room - OBJECT_REFERENCES(3));
@@ -113,8 +113,7 @@ static void test_release_leaves_the_owned(void **state)
 {
   (void)state;
   uint64_t holder, block;
-  assert_int_equal(
-      alloc_block(100, BLOCK_BYTES, &slot_self->owned, &block), 0);
+  assert_int_equal(alloc_block(100, BLOCK_BYTES, &slot_self->owned, &block), 0);
   make(&holder);
   object_release(holder);
   assert_true(slot_self->owned == block);

@@ -108,10 +108,9 @@ static void test_wait_is_interrupted(void **state)
   struct started child = start(end_with, &end, &gate);
   sigaction(SIGALRM, &action, &old);
   setitimer(ITIMER_REAL, &often, NULL);
-  assert_int_equal(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode),
+  assert_int_equal(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode), -EINTR);
+  assert_int_equal(process_wait(child.pidfd, clock_deadline(50), &exitcode),
                    -EINTR);
-  assert_int_equal(
-      process_wait(child.pidfd, clock_deadline(50), &exitcode), -EINTR);
   setitimer(ITIMER_REAL, &never, NULL);
   sigaction(SIGALRM, &old, NULL);
   close(gate);
@@ -180,8 +179,7 @@ static int spawned(int has_fourth)
   CHECK(sigprocmask(SIG_SETMASK, NULL, &blocked) == 0);
   CHECK(!sigismember(&blocked, SIGUSR1));
   CHECK((fcntl(4, F_GETFD) >= 0) == has_fourth);
-  for (int fd = 4 + has_fourth; fd < 100; fd++)
-    CHECK(fcntl(fd, F_GETFD) < 0);
+  for (int fd = 4 + has_fourth; fd < 100; fd++) CHECK(fcntl(fd, F_GETFD) < 0);
   CHECK(write(3, "three", 5) == 5);
   if (has_fourth) CHECK(write(4, "four", 4) == 4);
   return 23;
@@ -260,10 +258,10 @@ static void test_spawn_refused(void **state)
   (void)state;
   char *arguments[] = {"process_test", NULL};
   struct started child;
-  assert_int_equal(
-      process_spawn(arguments, -1, -1, &child.pid, &child.pidfd), -EBADF);
-  assert_int_equal(
-      process_spawn(arguments, 1, 1000, &child.pid, &child.pidfd), -EBADF);
+  assert_int_equal(process_spawn(arguments, -1, -1, &child.pid, &child.pidfd),
+                   -EBADF);
+  assert_int_equal(process_spawn(arguments, 1, 1000, &child.pid, &child.pidfd),
+                   -EBADF);
 }
 
 /* ---- siblings ---- */

@@ -143,8 +143,8 @@ static void put_mixed(struct queue *queue, size_t count)
     numbers[i] = i;
     messages[i] = (struct queue_message){.bytes = &numbers[i], .size = 8};
     if (i % 3 == 0)
-      messages[i] = (struct queue_message){.block = make_block(100, (int)i),
-                                           .size = 100};
+      messages[i] =
+          (struct queue_message){.block = make_block(100, (int)i), .size = 100};
   }
   assert_int_equal(queue_put(queue, messages, count, CLOCK_PAST, &done), 0);
   assert_true(done == count && slot_self->owned == 0);
@@ -346,8 +346,7 @@ static void test_join_waits_for_all(void **state)
   (void)state;
   struct queue *queue = open_queue(0);
   struct support_child children[2];
-  for (size_t i = 0; i < 2; i++)
-    children[i] = support_start(do_tasks, queue);
+  for (size_t i = 0; i < 2; i++) children[i] = support_start(do_tasks, queue);
   for (int round = 0; round < 20; round++) {
     for (uint64_t i = 0; i < 50; i++)
       assert_int_equal(put_number(queue, i, CLOCK_FOREVER), 0);
@@ -356,8 +355,7 @@ static void test_join_waits_for_all(void **state)
     assert_true(atomic_load(&queue->done) == (uint64_t)(round + 1) * 50);
   }
   queue_close(queue);
-  for (size_t i = 0; i < 2; i++)
-    assert_int_equal(support_join(children[i]), 0);
+  for (size_t i = 0; i < 2; i++) assert_int_equal(support_join(children[i]), 0);
   close_queue();
 }
 
@@ -438,6 +436,126 @@ static void test_producers_and_consumers(void **state)
   }
 }
 
+/* ---- deaths ---- */
+
+#define BLOCKED 3
+
+struct death {
+  struct queue *queue;
+  pthread_mutex_t *lock;
+  int puts; /* the blocked want to put; else to get */
+  int gate[2];
+  _Atomic uint32_t held, begun;
+};
+
+/* Takes the lock, and never gives it back. */
+static void hold_lock(void *argument)
+{
+  struct death *death = argument;
+  close(death->gate[1]);
+  CHECK(heap_lock(death->lock) == 0);
+  atomic_store(&death->held, 1);
+  for (;;) pause();
+}
+
+/* Begins once the gate is closed: by then the lock is held. */
+static void get_or_put_blocked(void *argument)
+{
+  struct death *death = argument;
+  struct queue_batch batch = batch_of(1);
+  char byte;
+  close(death->gate[1]);
+  CHECK(read(death->gate[0], &byte, 1) == 0);
+  atomic_fetch_add(&death->begun, 1);
+  if (death->puts) {
+    CHECK(put_block(death->queue, make_block(5000, 1), 5000) == 0);
+  } else {
+    CHECK(queue_get(death->queue, &batch, CLOCK_FOREVER) == 0);
+    object_release(items[0].block);
+  }
+}
+
+/* Waits until the process sleeps in the kernel. */
+static void await_sleep(pid_t pid)
+{
+  char path[64], state = 'R';
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  while (state != 'S') {
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*d %*s %c", &state), 1);
+    fclose(file);
+  }
+}
+
+/* Whoever is blocked on a lock goes on when its holder is killed. */
+static void kill_holder(struct queue *queue, pthread_mutex_t *lock, int puts)
+{
+  struct death *death = support_shared(4096);
+  struct support_child blocked[BLOCKED], holder;
+  uint64_t before = queue_size(queue);
+  *death = (struct death){.queue = queue, .lock = lock, .puts = puts};
+  assert_int_equal(pipe(death->gate), 0);
+  for (int i = 0; i < BLOCKED; i++)
+    blocked[i] = support_start(get_or_put_blocked, death);
+  for (int i = 0; i < BLOCKED; i++)
+    while (!atomic_load(&slot_at(blocked[i].slot)->entered)) sched_yield();
+  close(death->gate[0]);
+  holder = support_start(hold_lock, death);
+  while (!atomic_load(&death->held)) sched_yield();
+  close(death->gate[1]);
+  while (atomic_load(&death->begun) < BLOCKED) sched_yield();
+  for (int i = 0; i < BLOCKED; i++) await_sleep(blocked[i].pid);
+  kill(holder.pid, SIGKILL);
+  assert_true(WIFSIGNALED(support_join(holder)));
+  for (int i = 0; i < BLOCKED; i++)
+    assert_int_equal(support_join(blocked[i]), 0);
+  assert_true(queue_size(queue) ==
+              (puts ? before + BLOCKED : before - BLOCKED));
+  munmap(death, 4096);
+}
+
+static void test_death_with_a_lock(void **state)
+{
+  (void)state;
+  struct queue *queue = open_queue(0);
+  kill_holder(queue, &queue->put_lock, 1);
+  kill_holder(queue, &queue->get_lock, 0);
+  kill_holder(queue, &heap->lock, 1);
+  kill_holder(queue, &heap->lock, 0);
+  assert_int_equal(check_heap(stderr), 0);
+  close_queue();
+}
+
+static void get_seven(void *argument)
+{
+  uint64_t n = 0;
+  CHECK(get_number(argument, &n, CLOCK_FOREVER) == 0 && n == 7);
+}
+
+/* Put, but killed before it could wake anybody: they look again by
+   themselves. */
+static void put_silently(void *argument)
+{
+  struct queue *queue = argument;
+  atomic_store(&queue->getters, 0);
+  CHECK(put_number(queue, 7, CLOCK_PAST) == 0);
+  raise(SIGKILL);
+}
+
+static void test_death_before_the_wake_up(void **state)
+{
+  (void)state;
+  struct queue *queue = open_queue(0);
+  struct support_child getter = support_start(get_seven, queue);
+  await_sleeper(&queue->getters);
+  await_sleep(getter.pid);
+  struct support_child putter = support_start(put_silently, queue);
+  assert_true(WIFSIGNALED(support_join(putter)));
+  assert_int_equal(support_join(getter), 0);
+  close_queue();
+}
+
 /* Memory of a burst goes back to the system. */
 static void test_a_burst_leaves_no_memory(void **state)
 {
@@ -514,6 +632,8 @@ int main(void)
       SUPPORT_TEST(test_task_done),
       SUPPORT_TEST(test_join_waits_for_all),
       SUPPORT_TEST(test_producers_and_consumers),
+      SUPPORT_TEST(test_death_with_a_lock),
+      SUPPORT_TEST(test_death_before_the_wake_up),
       SUPPORT_TEST(test_a_burst_leaves_no_memory),
       SUPPORT_TEST(test_waiting_gives_memory_back),
       SUPPORT_TEST(test_release_frees_what_is_in_it),

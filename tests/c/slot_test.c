@@ -49,8 +49,8 @@ static void test_a_slot_given_up_cannot_be_entered(void **state)
   assert_int_equal(slot_create(&named[0]), 0);
   named[1] = slot_at(named[0])->block.generation;
   object_free_slot(named[0]);
-  assert_int_equal(
-      alloc_block(900, BLOCK_BYTES, &slot_self->owned, &named[2]), 0);
+  assert_int_equal(alloc_block(900, BLOCK_BYTES, &slot_self->owned, &named[2]),
+                   0);
   named[3] = ((struct block *)heap_at(named[2]))->generation;
   assert_int_equal(support_run(enter_stale, named), 0);
   alloc_free(named[2]);

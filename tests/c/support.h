@@ -36,12 +36,12 @@
 #define LIMIT 60 /* seconds that a test may take before it counts as hung */
 
 /* For children: ends the process when the condition does not hold. */
-#define CHECK(condition)                                                     \
-  do {                                                                       \
-    if (!(condition)) {                                                      \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);        \
-      _exit(99);                                                             \
-    }                                                                        \
+#define CHECK(condition) \
+  do { \
+    if (!(condition)) { \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+      _exit(99); \
+    } \
   } while (0)
 
 typedef void support_body(void *argument);

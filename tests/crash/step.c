@@ -14,12 +14,12 @@
 #include "registry.h"
 #include "trap.h"
 
-#define SMALL 8        /* bytes of a message without a block: its number */
-#define LARGE 10000    /* of one with a block */
-#define WORKERS 2      /* operations tried at the same time */
-#define MOST 4         /* failures that are told of one operation */
-#define TRIES 50       /* to kill one where it should be */
-#define EXTRA 3        /* messages that the survivor puts itself */
+#define SMALL 8     /* bytes of a message without a block: its number */
+#define LARGE 10000 /* of one with a block */
+#define WORKERS 2   /* operations tried at the same time */
+#define MOST 4      /* failures that are told of one operation */
+#define TRIES 50    /* to kill one where it should be */
+#define EXTRA 3     /* messages that the survivor puts itself */
 
 struct operation {
   const char *name;
@@ -34,7 +34,7 @@ struct operation {
 /* The same in every process; set up before a victim starts. */
 static struct world {
   uint64_t queue, holder, other, other_holder, slot, generation;
-  uint64_t before;    /* messages in the queue, numbered from `first` */
+  uint64_t before; /* messages in the queue, numbered from `first` */
   uint64_t first;
   uint64_t published; /* blocks that stay, for good */
 } world;
@@ -43,7 +43,7 @@ static struct world {
 static struct notes {
   volatile int acknowledged;
   uint64_t block, more, holder, object;
-} *notes;
+} * notes;
 
 static const struct operation *operation;
 static unsigned char buffer[QUEUE_INLINE];
@@ -137,8 +137,8 @@ static void set_up_full_chunk(void)
     put_small(queue(), world.before++);
     place = &queue()->tail[atomic_load(&queue()->put) & 1];
   } while (place->at + 4 * sizeof(uint64_t) <=
-           alloc_class_size(block_class(
-               ((struct block *)heap_at(place->chunk))->meta)));
+           alloc_class_size(
+               block_class(((struct block *)heap_at(place->chunk))->meta)));
 }
 
 /* All of the first chunk is read, the next message stands in another. */
@@ -202,8 +202,7 @@ static void run_put_batch(void)
   size_t done;
   for (size_t i = 0; i < 5; i++) {
     numbers[i] = world.before + i;
-    messages[i] =
-        (struct queue_message){.bytes = &numbers[i], .size = SMALL};
+    messages[i] = (struct queue_message){.bytes = &numbers[i], .size = SMALL};
   }
   messages[1] = (struct queue_message){.block = notes->block, .size = LARGE};
   messages[3] = (struct queue_message){.block = notes->more, .size = LARGE};
@@ -362,8 +361,7 @@ static int verify_registered(void)
 {
   const void *bytes;
   size_t size;
-  if (registry_find("name", 4, &bytes, &size) != 0)
-    return !notes->acknowledged;
+  if (registry_find("name", 4, &bytes, &size) != 0) return !notes->acknowledged;
   world.published = 1;
   return size == 18 && memcmp(bytes, "what it stands for", 18) == 0;
 }
@@ -372,8 +370,7 @@ static int verify_published(void)
 {
   const struct slot *slot = slot_at(world.slot);
   if (slot_result_kind(slot) == RESULT_NONE) return !notes->acknowledged;
-  if (slot_result_size(slot) == 6)
-    return memcmp(slot->small, "result", 6) == 0;
+  if (slot_result_size(slot) == 6) return memcmp(slot->small, "result", 6) == 0;
   const unsigned char *bytes =
       heap_at(slot->result_block + sizeof(struct block));
   return slot_result_size(slot) == LARGE && bytes[0] == world.before &&
@@ -402,12 +399,12 @@ static const struct operation operations[] = {
     {"queue_put, waking", set_up_sleeper, prepare_nothing, run_put, NULL, 1, 0,
      0},
     {"queue_get", set_up_small, prepare_nothing, run_get, NULL, 0, 1, 0},
-    {"queue_get of a block", set_up_large, prepare_nothing, run_get, NULL, 0,
-     1, 0},
+    {"queue_get of a block", set_up_large, prepare_nothing, run_get, NULL, 0, 1,
+     0},
     {"queue_get from the next chunk", set_up_read_chunk, prepare_nothing,
      run_get, NULL, 0, 1, 0},
-    {"queue_get of several", set_up_mixed, prepare_nothing, run_get, NULL, 0,
-     5, 0},
+    {"queue_get of several", set_up_mixed, prepare_nothing, run_get, NULL, 0, 5,
+     0},
     {"queue_get, bounded, waking", set_up_sleeper, prepare_nothing, run_get,
      NULL, 0, 1, 10},
     {"queue_close", set_up_small, prepare_nothing, run_close, verify_closed, 0,
@@ -418,8 +415,8 @@ static const struct operation operations[] = {
     {"object_release, the last", set_up_small, prepare_queues, run_release,
      NULL, 0, 0, 0},
     {"alloc_block", set_up_small, prepare_nothing, run_alloc, NULL, 0, 0, 0},
-    {"alloc_block, large", set_up_small, prepare_nothing, run_alloc_large,
-     NULL, 0, 0, 0},
+    {"alloc_block, large", set_up_small, prepare_nothing, run_alloc_large, NULL,
+     0, 0, 0},
     {"alloc_free", set_up_small, prepare_plain_block, run_free, NULL, 0, 0, 0},
     {"alloc_free, large", set_up_small, run_alloc_large, run_free, NULL, 0, 0,
      0},
@@ -617,7 +614,8 @@ static void try_alone(struct tally *tally)
     exit(try_operation() ? 0 : 1);
   }
   int ok = pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
-  if (!ok) fprintf(stderr, "%s: status %#x\n", operation->name, (unsigned)status);
+  if (!ok)
+    fprintf(stderr, "%s: status %#x\n", operation->name, (unsigned)status);
   atomic_fetch_add(ok ? &tally->passed : &tally->failed, 1);
 }
 

@@ -10,13 +10,13 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#define SECONDS 120  /* after which it counts as hung */
-#define SIDE 3       /* producers, and consumers */
-#define LARGE 6000   /* bytes of a message with a block */
-#define BATCH 4      /* messages that a consumer gets at a time, at most */
-#define EACH 50000u  /* messages of one producer, at most */
-#define LIVES 8192u  /* processes ever started, at most */
-#define PAUSE 1500   /* microseconds between two kills, at most */
+#define SECONDS 120 /* after which it counts as hung */
+#define SIDE 3      /* producers, and consumers */
+#define LARGE 6000  /* bytes of a message with a block */
+#define BATCH 4     /* messages that a consumer gets at a time, at most */
+#define EACH 50000u /* messages of one producer, at most */
+#define LIVES 8192u /* processes ever started, at most */
+#define PAUSE 1500  /* microseconds between two kills, at most */
 #define HEAD (2 * sizeof(uint32_t))
 
 /* A message: who sent it, which it is, and bytes that follow from that. */
@@ -29,7 +29,7 @@ static struct shared {
   _Atomic int stop;
   _Atomic uint32_t put[LIVES]; /* acknowledged, by producer */
   _Atomic uint8_t arrived[LIVES][EACH];
-} *shared;
+} * shared;
 
 /* One who runs now; every replacement has another life. */
 static struct role {
@@ -170,10 +170,11 @@ static int count_messages(uint64_t *total)
     }
   }
   if (missing > (uint64_t)BATCH * killed_consumers || wrong > 0) {
-    printf("%llu messages are missing, %u consumers were killed; %llu are "
-           "wrong\n",
-           (unsigned long long)missing, killed_consumers,
-           (unsigned long long)wrong);
+    printf(
+        "%llu messages are missing, %u consumers were killed; %llu are "
+        "wrong\n",
+        (unsigned long long)missing, killed_consumers,
+        (unsigned long long)wrong);
     return 0;
   }
   return 1;
@@ -207,9 +208,8 @@ static int rage(uint64_t bound, long kills)
   object_release(holder);
   object_release(other_holder);
   ok = check_empty() && ok;
-  printf("bound %llu: %ld kills, %llu messages%s\n",
-         (unsigned long long)bound, kills, (unsigned long long)total,
-         ok ? "" : ", FAILED");
+  printf("bound %llu: %ld kills, %llu messages%s\n", (unsigned long long)bound,
+         kills, (unsigned long long)total, ok ? "" : ", FAILED");
   munmap(shared, size);
   return ok;
 }

@@ -31,13 +31,13 @@
 #include <unistd.h>
 
 #ifndef __x86_64__
-#error "tests/crash/trap.h knows the trap flag of x86-64 only"
+#  error "tests/crash/trap.h knows the trap flag of x86-64 only"
 #endif
 
 #ifdef __SANITIZE_ADDRESS__
-#define TRAP_FORKS 1
+#  define TRAP_FORKS 1
 #else
-#define TRAP_FORKS 0
+#  define TRAP_FORKS 0
 #endif
 
 #define TRAP_FLAG 0x100
@@ -47,13 +47,13 @@
 #define TRAP_WINDOW 300       /* how far before its end a landmark may be */
 #define TRAP_STACK (256 << 10)
 #define TRAP_CLOCK 0x4000 /* bytes of the kernel's code, at most */
-#define TRAP_SECONDS 60 /* after which a victim counts as hung */
+#define TRAP_SECONDS 60   /* after which a victim counts as hung */
 
 struct trap {
   /* What is asked for. */
-  long kill_at;        /* steps; -1: run to the end and record */
-  long landmark_step;  /* 0: none */
-  uint32_t passes;     /* the landmark is passed this often, the last included */
+  long kill_at;       /* steps; -1: run to the end and record */
+  long landmark_step; /* 0: none */
+  uint32_t passes;    /* the landmark is passed this often, the last included */
   unsigned char *code; /* of the landmark */
   /* What comes of it. */
   volatile long steps;
@@ -99,8 +99,7 @@ static void trap_set_flag(greg_t *registers, int on)
 static void trap_arm(int on)
 {
   if (on) trap->original = *trap->code;
-  *(volatile unsigned char *)trap->code =
-      on ? TRAP_BREAKPOINT : trap->original;
+  *(volatile unsigned char *)trap->code = on ? TRAP_BREAKPOINT : trap->original;
   trap->armed = on;
 }
 

@@ -39,6 +39,10 @@ function process.parent_join(timeout) end
 ---@param modules string[] names
 function process.set_preload(modules) end
 
+---Sets what makes the error that `result` raises.
+---@param maker fun(process: moonfork.Process, fields: table?): any its maker
+function process.set_error_maker(maker) end
+
 ---The name of a signal.
 ---@param signal integer its number
 ---@return string name such as "SIGTERM"

@@ -1,6 +1,6 @@
 ---@meta
--- types/process.lua - processes: host/lprocess.c and, for `result` and the end
--- of a scope, lua/moonfork/process.lua.
+-- types/process.lua - processes: host/lprocess.c and, for what happens at the
+-- end of a scope, lua/moonfork/process.lua.
 -- SPDX-License-Identifier: MIT
 
 ---A child process, made by `mp.Process` or `mp.run`. Only the process that
@@ -35,7 +35,7 @@ local Process = {}
 function Process:start() end
 
 ---Waits until it has ended. However much it returned or put into queues, that
----never keeps it from ending. Raises before the start.
+---never keeps it from ending. Raises before the start and after `close`.
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return true|nil ended true once it has ended
 ---@return string? reason "timeout" when it has not
@@ -47,8 +47,7 @@ function Process:join(timeout) end
 ---Raises a `moonfork.RemoteError` when the target raised (kind "error"), when
 ---the process ended without an answer (kind "crashed": a signal, or `os.exit`),
 ---or when a value that it returned cannot be sent (kind "unsendable"). Raises
----an ordinary error before the start, and after `close` unless it was asked for
----before.
+---an ordinary error before the start and after `close`.
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return any ... all that the target returned; or nil and "timeout"
 function Process:result(timeout) end
@@ -58,21 +57,22 @@ function Process:result(timeout) end
 function Process:is_alive() end
 
 ---Sends SIGTERM, which ends a process that does not handle it. Nothing happens
----to one that has ended. Raises before the start.
+---to one that has ended. Raises before the start and after `close`.
 function Process:terminate() end
 
 ---Sends SIGKILL, which ends any process at once. What it shares with others,
 ---such as queues, stays usable. Nothing happens to one that has ended. Raises
----before the start.
+---before the start and after `close`.
 function Process:kill() end
 
 ---Sends any signal. Nothing happens to a process that has ended. Raises before
----the start and for a signal that does not exist.
+---the start, after `close`, and for a signal that does not exist.
 ---@param signal integer|string its number, or its name: "USR1" or "SIGUSR1"
 function Process:signal(signal) end
 
 ---Frees what is held for it, its result too. May be called again. Raises while
----it runs. One that was not started can no longer be.
+---it runs. Afterwards it can neither be started nor asked for its result; its
+---name, pid and exit code stay.
 function Process:close() end
 
 ---What `mp.Process` takes.

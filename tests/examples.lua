@@ -1,0 +1,255 @@
+-- examples.lua - runs every example on real input and checks what it prints.
+--
+--   ./moonfork tests/examples.lua
+--
+-- The program under test is that of $MOONFORK, else ./moonfork. Ends with a
+-- line of counts, and status 1 when something failed.
+-- SPDX-License-Identifier: MIT
+
+local here = arg[0]:match "^(.*)/[^/]*$" or "."
+package.path = here .. "/../scripts/?.lua;" .. package.path
+local files = require "files"
+
+local program = os.getenv "MOONFORK" or "./moonfork"
+local examples = here .. "/../examples/"
+local passed, failed = 0, 0
+
+local function check(name, ok, output)
+  if ok then
+    passed = passed + 1
+  else
+    failed = failed + 1
+    print(("not ok - %s:\n%s"):format(name, output))
+  end
+end
+
+-- Output and exit status of an example. `streams` says in shell which streams:
+-- both unless given.
+local function run(name, arguments, streams)
+  return files.run(("{ %s %s %s; } %s"):format(files.quote(program),
+    files.quote(examples .. name .. ".lua"), arguments or "",
+    streams or "2>&1"))
+end
+
+local function contains(text, part)
+  return text:find(part, 1, true) ~= nil
+end
+
+-- Lines as a set that counts.
+local function count_lines(text)
+  local counts = {}
+  for _, line in ipairs(files.lines(text)) do
+    counts[line] = (counts[line] or 0) + 1
+  end
+  return counts
+end
+
+-- What a program printed, but for its times and the number of its processes.
+local function without_times(text)
+  return (text:gsub("%d+%.%d+ s", "? s"):gsub("\n%d+ processes[^\n]*", ""))
+end
+
+-- A directory that holds these files, for what is run in `f`.
+local function with_files(contents, f)
+  local directory = files.run("mktemp -d"):gsub("\n", "")
+  for name, text in pairs(contents) do
+    local path = directory .. "/" .. name
+    files.run("mkdir -p " .. files.quote(path:match "^(.*)/"))
+    files.write(path, text)
+  end
+  f(files.quote(directory))
+  files.run("rm -r " .. files.quote(directory))
+end
+
+local function check_usage(name, arguments)
+  local output, status = run(name, arguments)
+  check(name .. " refuses " .. arguments, status == 2
+    and contains(output, "usage: moonfork " .. name), output)
+end
+
+local function test_tutorial()
+  local output, status = run "tutorial"
+  check("tutorial ends well", status == 0, output)
+  local lines = count_lines(output)
+  for _, line in ipairs{
+    "Hello from Edward!", "Hello from Lucia!", "Hello from Cherish!",
+    "Hello from Stephen!", "Hello from Mary!", "This is main.",
+    "Greetings from George!",
+  } do
+    check("tutorial: once " .. line, lines[line] == 1, output)
+  end
+  for number = 1, 4 do
+    local first = ("\nSquaring %d\n"):format(number)
+    local last = ("\n%d squared is %d\n"):format(number, number * number)
+    local start = output:find(first, 1, true)
+    check("tutorial squares " .. number,
+      start and output:find(last, start + 1, true), output)
+  end
+  for _, line in ipairs{ "Doubled number: 20", "Hello from Samantha!" } do
+    check("tutorial: twice " .. line, lines[line] == 2, output)
+  end
+end
+
+local HEADERS = {
+  ["a.h"] = [[
+/* not these: apple apple
+   apple */
+#define PEAR 0x10 // apple
+extern int plum(struct plum *plum);
+]],
+  ["deep/b.h"] = "#include <pear.h>\nint pear_1(void);\nplum cherry;\n",
+  ["c.c"] = "int apple;\n",
+}
+
+local FRUIT = [[
+        4  plum
+        1  PEAR
+        1  cherry
+        1  h
+        1  pear
+        1  pear_1
+2 headers under ]]
+
+local function test_wordcount()
+  with_files(HEADERS, function(directory)
+    local output, status = run("wordcount", directory .. " 5 spawn")
+    check("wordcount counts identifiers", status == 0
+      and output:sub(1, #FRUIT) == FRUIT, output)
+  end)
+  local include = "/usr/include/lua5.4"
+  local expected = without_times(run("wordcount", include .. " 1"))
+  check("wordcount in one process", contains(expected, "lua_State"), expected)
+  for _, method in ipairs{ "fork", "spawn", "forkserver" } do
+    for _, processes in ipairs{ 2, 7 } do
+      local arguments = ("%s %d %s"):format(include, processes, method)
+      local output, status = run("wordcount", arguments)
+      check("wordcount " .. arguments, status == 0
+        and contains(output, "Both counted the same.")
+        and without_times(output) == expected, output)
+    end
+  end
+  check_usage("wordcount", "/usr/include/lua5.4 0")
+  check_usage("wordcount", "/usr/include/lua5.4 2 thread")
+  check_usage("wordcount", "/nowhere")
+end
+
+local function test_primes()
+  for arguments, expected in pairs{
+    ["100000 3"] = "9592 primes up to 100000\nthe largest is 99991\n",
+    ["10007 1"] = "1230 primes up to 10007\nthe largest is 10007\n",
+    ["10 4"] = "4 primes up to 10\nthe largest is 7\n",
+    ["1 2"] = "0 primes up to 1\n",
+  } do
+    local output, status = run("primes", arguments)
+    check("primes " .. arguments,
+      status == 0 and contains(output, expected), output)
+  end
+  check_usage("primes", "many")
+  check_usage("primes", "100 0")
+end
+
+local COPYRIGHTS = {
+  ["one/copyright"] = "Files: *\nLicense: GPL-2+ or Artistic\n\n"
+    .. "License: GPL-2+\n Words.\n",
+  ["two/copyright"] = "License: GPL-2+ with OpenSSL exception\n",
+  ["three/copyright"] = "Nobody knows.\n License: none\n",
+  ["three/README"] = "License: MIT\n",
+}
+
+-- One stage fails, by an error in place of a line of the example: the whole
+-- line ends, with that error among the reports.
+local function check_broken_pipeline(line)
+  local text = files.read(examples .. "pipeline.lua")
+  local at = text:find(line, 1, true)
+  check("pipeline has " .. line, at, text)
+  with_files({ ["code/broken.lua"] = text:sub(1, at - 1)
+    .. "error 'a stage breaks'" .. text:sub(at + #line) },
+  function(directory)
+    local output, status = files.run(("%s %s/code/broken.lua"):format(
+      files.quote(program), directory))
+    check("pipeline ends without " .. line, status == 1
+      and contains(output, "a stage breaks"), output)
+  end)
+end
+
+local LICENCES = "     2  GPL-2+\n     1  Artistic\n3 texts under "
+
+local function test_pipeline()
+  with_files(COPYRIGHTS, function(directory)
+    local output, status = run("pipeline", directory .. " 3")
+    check("pipeline counts licences", status == 0
+      and output:sub(1, #LICENCES) == LICENCES, output)
+  end)
+  local number = files.run(
+    "find /usr/share/doc -name copyright -type f | wc -l"):match "%d+"
+  local expected = ("\n%s texts under /usr/share/doc, of %s files; "):format(
+    number, number)
+  local one, status = run("pipeline", "/usr/share/doc 1")
+  check("pipeline loses no text", status == 0 and contains(one, expected), one)
+  local four = run("pipeline", "/usr/share/doc 4")
+  check("pipeline with four workers",
+    four:gsub("%d workers", "") == one:gsub("%d workers", ""), four)
+  check_broken_pipeline "texts:put(assert(file:read \"a\"))"
+  check_broken_pipeline "licences:put(found)"
+  check_broken_pipeline "texts = texts + 1"
+  check_usage("pipeline", "/usr/share/doc none")
+  check_usage("pipeline", "/nowhere")
+end
+
+local FAILURES = [[
+
+It raises an error.
+  kind       error
+  message    examples/errors.lua:LINE: division by zero
+  exit code  1
+  its traceback, from over there:
+    examples/errors.lua:LINE: division by zero
+    stack traceback:
+      [C]: in function 'error'
+      examples/errors.lua:LINE: in function <examples/errors.lua:LINE>
+
+It raises a table.
+  kind       error
+  message    (error object is a table value)
+  exit code  1
+  value      code 404, not found
+
+A signal kills it.
+  kind       crashed
+  message    killed by signal 6 (SIGABRT)
+  exit code  -6
+
+It calls os.exit.
+  kind       crashed
+  message    ended with exit code 3 and without a result
+  exit code  3
+
+Its result cannot be sent.
+  kind       unsendable
+  message    result[2]: a file cannot be sent to another process
+  exit code  1
+
+The parent itself sends what cannot be sent.
+  value.outputs[1]: a file cannot be sent to another process
+  args[1].outputs[1]: a file cannot be sent to another process
+
+All of that was caught, and this process goes on.
+]]
+
+local function test_errors()
+  local output, status = run("errors", nil, "2>/dev/null")
+  local shown = output:gsub("[^\n \t<]*(examples/errors.lua:)%d+", "%1LINE")
+  shown = shown:gsub("\t", "  ")
+  check("errors", status == 0 and shown == FAILURES, output)
+  local reports = run("errors", nil, "2>&1 >/dev/null")
+  check("errors: reports of those that raise",
+    select(2, reports:gsub("Process Process%-%d:\n", "")) == 3, reports)
+end
+
+test_tutorial()
+test_wordcount()
+test_primes()
+test_pipeline()
+test_errors()
+print(("%d passed, %d failed"):format(passed, failed))
+os.exit(failed == 0)
