@@ -42,6 +42,26 @@ function helper.eventually(f, seconds)
   return f()
 end
 
+---Raises unless f raises a message that matches the pattern.
+function helper.raises(pattern, f, ...)
+  local ok, message = pcall(f, ...)
+  if ok then error(("it raises nothing, not '%s'"):format(pattern), 2) end
+  if not tostring(message):find(pattern) then
+    error(("it raises '%s', not '%s'"):format(message, pattern), 2)
+  end
+end
+
+---Waits until a process sleeps: the call that it makes waits for something.
+function helper.sleeps(process)
+  local calm = 0
+  if not helper.eventually(function()
+    calm = helper.alive(process.pid) == "S" and calm + 1 or 0
+    return calm >= 3
+  end) then
+    error(process.name .. " does not wait", 2)
+  end
+end
+
 ---The seconds that f took, then its results.
 function helper.timed(f, ...)
   local start = mp.now()

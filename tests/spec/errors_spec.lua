@@ -3,7 +3,7 @@
 
 local describe, it, assert = describe, it, assert
 local before_each, after_each = before_each, after_each
-local _ENV = _G
+local _ENV = _G -- luacheck: ignore 211
 
 local helper = require "helper"
 local mp = require "moonfork"

@@ -4,7 +4,7 @@
 local describe, it, assert = describe, it, assert
 local before_each, after_each = before_each, after_each
 local teardown, pending = teardown, pending
-local _ENV = _G
+local _ENV = _G -- luacheck: ignore 211
 
 local helper = require "helper"
 
@@ -16,12 +16,12 @@ if helper.program ~= "./moonfork" then
   return
 end
 
-local stock = { with = "lua5.4", before =
-  "cp build/moonfork.so " .. helper.path "moonfork.so",
-  env = "LUA_CPATH=" .. helper.path "?.so" .. " LUA_PATH=/nowhere/?.lua" }
-
 local function run(source)
-  return helper.run(source, stock)
+  return helper.run(source, {
+    with = "lua5.4",
+    before = "cp build/moonfork.so " .. helper.path "moonfork.so",
+    env = "LUA_PATH=/nowhere/?.lua LUA_CPATH=" .. helper.path "?.so",
+  })
 end
 
 describe("stock Lua", function()

@@ -4,16 +4,11 @@
 local describe, it, assert = describe, it, assert
 local before_each, after_each = before_each, after_each
 local teardown = teardown
-local _ENV = _G
+local _ENV = _G -- luacheck: ignore 211
 
 local helper = require "helper"
 local mp = require "moonfork"
-
-local function raises(pattern, f, ...)
-  local ok, message = pcall(f, ...)
-  assert.is_false(ok)
-  assert.matches(pattern, tostring(message))
-end
+local raises = helper.raises
 
 describe("the system", function()
   before_each(helper.before)
