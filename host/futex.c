@@ -12,7 +12,7 @@
 #include "defs.h"
 
 #define SPIN_NS 5000
-#define PAUSES_PER_LOOK 8
+#define LOOKS 8 /* between two readings of the clock */
 
 /* One call: 0 woken or changed, -ETIMEDOUT, -EINTR. */
 static int sleep_for(_Atomic uint32_t *word, uint32_t seen, int64_t time)
@@ -58,9 +58,10 @@ int futex_spin(_Atomic uint32_t *word, uint32_t seen)
   if (count_cpus() < 2) return 0;
   int64_t end = clock_now() + SPIN_NS;
   do {
-    for (int i = 0; i < PAUSES_PER_LOOK; i++) {
-      if (atomic_load_explicit(word, memory_order_acquire) != seen) return 1;
+    /* First some time for the other side to get ahead, then a look. */
+    for (int i = 0; i < LOOKS; i++) {
       futex_pause();
+      if (atomic_load_explicit(word, memory_order_acquire) != seen) return 1;
     }
   } while (clock_now() < end);
   return 0;

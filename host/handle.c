@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "defs.h"
 #include "lsupport.h"
 #include "object.h"
 
@@ -38,16 +39,20 @@ static void push_known(lua_State *L)
    inherited is held for it until it ends. */
 static int collect(lua_State *L)
 {
-  struct handle *handle = lua_touserdata(L, 1);
-  if (handle->holder && handle->owner == slot_self_at)
+  struct handle *handle = handle_test(L, 1);
+  luaL_argexpected(L, handle, 1, "shared object");
+  if (handle->holder && handle->owner == slot_self_at) {
     object_release(handle->holder);
-  handle->holder = 0;
+    handle->holder = 0;
+    handle->id = (struct handle_id){0, 0};
+  }
   return 0;
 }
 
 static int describe(lua_State *L)
 {
-  const struct handle *handle = lua_touserdata(L, 1);
+  const struct handle *handle = handle_test(L, 1);
+  luaL_argexpected(L, handle, 1, "shared object");
   lua_pushfstring(L, "%s: %p", types[handle->type].name,
                   (void *)(uintptr_t)handle->id.offset);
   return 1;
@@ -62,7 +67,8 @@ void handle_new_type(lua_State *L, unsigned type, const luaL_Reg *methods,
   luaL_setfuncs(L, shared, 0);
   luaL_setfuncs(L, metamethods, 0);
   lua_newtable(L);
-  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -2); /* for handle_check */
+  luaL_setfuncs(L, methods, 1);
   lua_setfield(L, -2, "__index");
   lua_pushboolean(L, 1);
   lua_rawsetp(L, -2, &marker);
@@ -139,9 +145,23 @@ struct handle *handle_test(lua_State *L, int index)
   return is_handle ? handle : NULL;
 }
 
+/* The userdata, when its metatable is the first upvalue of the function that
+   runs, as it is of methods: far cheaper than looking for the name. */
+static void *check_fast(lua_State *L, int index)
+{
+  if (!lua_getmetatable(L, index)) return NULL;
+  int same = lua_rawequal(L, -1, lua_upvalueindex(1));
+  lua_pop(L, 1);
+  return same ? lua_touserdata(L, index) : NULL;
+}
+
 void *handle_check(lua_State *L, int index, unsigned type)
 {
-  const struct handle *handle =
-      luaL_checkudata(L, index, types[type].name);
+  const struct handle *handle = check_fast(L, index);
+  if (UNLIKELY(handle == NULL))
+    handle = luaL_checkudata(L, index, types[type].name);
+  if (UNLIKELY(handle->id.offset == 0))
+    luaL_error(L, "attempt to use a %s that was given back",
+               types[type].name);
   return heap_at(handle->id.offset);
 }

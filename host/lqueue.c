@@ -30,7 +30,7 @@ static int l_new(lua_State *L)
                 "maxsize is negative; 0 or nothing means no bound");
   struct handle *handle = handle_new(L, OBJECT_QUEUE);
   int rc = queue_create((uint64_t)maxsize, &queue, &holder);
-  if (rc != 0) lsupport_fail(L, "cannot make a queue in shared memory", rc);
+  if (rc != 0) lsupport_fail(L, "cannot make a queue: shared heap: mmap", rc);
   handle_fill(L, handle, queue, holder);
   return 1;
 }
@@ -87,20 +87,6 @@ static int l_put(lua_State *L)
   return lsupport_answer(L, "timeout");
 }
 
-/* Encodes the list at index 2; all of it, before anything is put. */
-static void add_all(lua_State *L, struct parcel *parcel, lua_Integer count)
-{
-  for (lua_Integer i = 1; i <= count; i++) {
-    lua_rawgeti(L, 2, i);
-    if (parcel_add(L, parcel, -1, "value") != LUA_OK) {
-      parcel_drop(parcel);
-      lua_pushfstring(L, "list[%I]: %s", i, luaL_tolstring(L, -1, NULL));
-      lsupport_raise(L, 1);
-    }
-    lua_pop(L, 1);
-  }
-}
-
 static int l_put_many(lua_State *L)
 {
   struct queue *queue = check_queue(L);
@@ -110,7 +96,10 @@ static int l_put_many(lua_State *L)
   int64_t deadline = lsupport_deadline(L, 3);
   lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
   parcel_begin(&parcel);
-  add_all(L, &parcel, count);
+  if (parcel_add_many(L, &parcel, 2, count) != LUA_OK) {
+    parcel_drop(&parcel);
+    lsupport_raise(L, 1);
+  }
   int rc = put_all(queue, &parcel, deadline, &done);
   check_put(L, rc, done, (size_t)count);
   if (rc == -ETIMEDOUT && done == 0) return lsupport_answer(L, "timeout");
@@ -142,7 +131,9 @@ static int get_one(lua_State *L, struct queue *queue, int64_t deadline)
       .buffer = buffer, .room = sizeof buffer, .items = &item, .max = 1};
   int rc = get_batch(L, queue, &batch, deadline);
   if (rc != 0) return rc;
-  if (parcel_open(L, buffer, item.size, item.block, 0) != LUA_OK)
+  if (item.block == 0)
+    parcel_open_inline(L, buffer, item.size);
+  else if (parcel_open(L, NULL, item.size, item.block, 0) != LUA_OK)
     lsupport_raise(L, 1);
   return 0;
 }
@@ -155,33 +146,40 @@ static int l_get(lua_State *L)
 }
 
 /* Frees the blocks of messages that nobody will decode. */
-static void drop_items(const struct queue_batch *batch, size_t from)
+static void drop_items(const struct queue_batch *batch)
 {
-  for (size_t i = from; i < batch->count; i++)
+  for (size_t i = 0; i < batch->count; i++)
     if (batch->items[i].block) object_release(batch->items[i].block);
 }
 
-/* Turns a batch into a list at the top. Nonzero: the error value is there. */
-static int open_batch(lua_State *L, const struct queue_batch *batch)
+/* Pushes the value of one message. Its block, if any, is taken first. */
+static void open_item(lua_State *L, const struct queue_batch *batch,
+                      struct queue_item *item)
 {
+  uint64_t block = item->block;
+  item->block = 0;
+  if (block == 0)
+    parcel_open_inline(L, batch->buffer + item->at, item->size);
+  else if (parcel_open(L, NULL, item->size, block, 0) != LUA_OK)
+    lua_error(L);
+}
+
+/* Turns the batch at 1 into a list; `n` is set when a value is nil. */
+static int open_batch(lua_State *L)
+{
+  const struct queue_batch *batch = lua_touserdata(L, 1);
   int has_nil = 0;
   lua_createtable(L, (int)batch->count, 0);
   for (size_t i = 0; i < batch->count; i++) {
-    const struct queue_item *item = &batch->items[i];
-    int status = parcel_open(L, batch->buffer + item->at, item->size,
-                             item->block, 0);
-    if (status != LUA_OK) {
-      drop_items(batch, i + 1);
-      return status;
-    }
+    open_item(L, batch, &batch->items[i]);
     has_nil |= lua_isnil(L, -1);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
+    lua_rawseti(L, 2, (lua_Integer)i + 1);
   }
   if (has_nil) {
     lua_pushinteger(L, (lua_Integer)batch->count);
-    lua_setfield(L, -2, "n");
+    lua_setfield(L, 2, "n");
   }
-  return LUA_OK;
+  return 1;
 }
 
 static int l_get_many(lua_State *L)
@@ -204,7 +202,12 @@ static int l_get_many(lua_State *L)
   do {
     rc = queue_get(queue, &batch, deadline);
   } while (rc == -EINTR && !interrupt_due());
-  if (rc == 0) status = open_batch(L, &batch);
+  if (rc == 0) {
+    lua_pushcfunction(L, open_batch);
+    lua_pushlightuserdata(L, &batch);
+    status = lua_pcall(L, 1, 1, 0);
+    drop_items(&batch); /* after an error */
+  }
   parcel_return(scratch);
   if (rc == -EINTR) interrupt_check(L);
   if (status != LUA_OK) lsupport_raise(L, 1);

@@ -33,11 +33,12 @@ static void push_limit(lua_State *L, int error)
 {
   static const struct {
     int error, resource;
+    unsigned unit; /* of ulimit */
     const char *text;
   } limits[] = {
-      {EAGAIN, RLIMIT_NPROC, "limit of processes, ulimit -u"},
-      {EMFILE, RLIMIT_NOFILE, "limit of open files, ulimit -n"},
-      {ENOMEM, RLIMIT_AS, "limit of memory, ulimit -v"},
+      {EAGAIN, RLIMIT_NPROC, 1, "limit of processes, ulimit -u"},
+      {EMFILE, RLIMIT_NOFILE, 1, "limit of open files, ulimit -n"},
+      {ENOMEM, RLIMIT_AS, 1024, "limit of memory in KiB, ulimit -v"},
   };
   for (size_t i = 0; i < COUNT(limits); i++) {
     struct rlimit limit;
@@ -48,7 +49,7 @@ static void push_limit(lua_State *L, int error)
                       limits[i].text);
     else
       lua_pushfstring(L, " (%s: %I)", limits[i].text,
-                      (lua_Integer)limit.rlim_cur);
+                      (lua_Integer)(limit.rlim_cur / limits[i].unit));
     return;
   }
   lua_pushliteral(L, "");

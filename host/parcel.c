@@ -3,6 +3,7 @@
 #include "parcel.h"
 
 #include <errno.h>
+#include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,11 +125,17 @@ static int refer(struct codec_out *out, uint64_t object)
 
 void parcel_begin(struct parcel *parcel)
 {
-  *parcel = (struct parcel){
-      .out = {.grow = grow, .refer = refer},
-      .threshold = QUEUE_INLINE,
-      .room = PARCEL_FEW,
-  };
+  /* Field by field: the rest, and `few`, need no clearing. */
+  parcel->out.grow = grow;
+  parcel->out.refer = refer;
+  parcel->out.used = 0;
+  parcel->start = 0;
+  parcel->block = 0;
+  parcel->threshold = QUEUE_INLINE;
+  parcel->references = NULL;
+  parcel->reference_count = parcel->reference_room = 0;
+  parcel->count = 0;
+  parcel->room = PARCEL_FEW;
   parcel->messages = parcel->few;
   parcel->scratch = parcel_borrow(SCRATCH_SIZE);
 }
@@ -253,6 +260,46 @@ int parcel_add(lua_State *L, struct parcel *parcel, int index,
   return conclude(L, parcel, status);
 }
 
+/* The values of the list at 3, each as a message; the last one under way stands
+   at 4. */
+static int encode_many(lua_State *L)
+{
+  struct parcel *parcel = lua_touserdata(L, 1);
+  lua_Integer count = lua_tointeger(L, 2);
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_rawgeti(L, 3, i);
+    renew(parcel);
+    if (parcel->out.size < QUEUE_INLINE) extend(parcel, QUEUE_INLINE);
+    codec_encode(L, 4, "list", &parcel->out);
+    int rc = finish(parcel);
+    if (rc != 0)
+      return luaL_error(L, "list: not enough shared memory: %s",
+                        strerror(-rc));
+    lua_settop(L, 3);
+  }
+  return 0;
+}
+
+int parcel_add_many(lua_State *L, struct parcel *parcel, int index,
+                    lua_Integer count)
+{
+  index = lua_absindex(L, index);
+  renew(parcel);
+  lua_pushcfunction(L, encode_many);
+  lua_pushlightuserdata(L, parcel);
+  lua_pushinteger(L, count);
+  lua_pushvalue(L, index);
+  int status = lua_pcall(L, 3, 0, 0);
+  if (status == LUA_OK) return LUA_OK;
+  drop_hand(parcel);
+  const char *text = lua_tostring(L, -1);
+  if (text && strncmp(text, "list", 4) == 0) {
+    lua_pushfstring(L, "list[%I]%s", (lua_Integer)parcel->count + 1, text + 4);
+    lua_remove(L, -2);
+  }
+  return status;
+}
+
 int parcel_add_with(lua_State *L, struct parcel *parcel, lua_CFunction encode,
                     int index)
 {
@@ -322,11 +369,16 @@ static int is_plain(const unsigned char *bytes, size_t size)
   return size < QUEUE_INLINE / 2 && codec_is_scalar(bytes, size);
 }
 
+void parcel_open_inline(lua_State *L, const void *bytes, size_t size)
+{
+  codec_decode(L, bytes, size, CODEC_FUNCTIONS | CODEC_TRUSTED);
+}
+
 int parcel_open(lua_State *L, const void *bytes, size_t size, uint64_t block,
                 int list)
 {
   if (block == 0 && !list && is_plain(bytes, size)) {
-    codec_decode(L, bytes, size, CODEC_TRUSTED);
+    parcel_open_inline(L, bytes, size);
     return LUA_OK;
   }
   lua_pushcfunction(L, decode);

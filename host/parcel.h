@@ -37,6 +37,11 @@ void parcel_begin(struct parcel *parcel);
 int parcel_add(lua_State *L, struct parcel *parcel, int index,
                const char *root);
 
+/* Adds the first `count` values of the list at `index`, each as a message. Errors
+   name list[i]. On failure those before it may have been added. */
+int parcel_add_many(lua_State *L, struct parcel *parcel, int index,
+                    lua_Integer count);
+
 /* Adds, as one message, `count` values from `first` upwards. */
 int parcel_add_list(lua_State *L, struct parcel *parcel, int first, int count,
                     const char *root);
@@ -60,6 +65,9 @@ void parcel_drop(struct parcel *parcel);
    its block. LUA_OK, or a status with the error value pushed instead. */
 int parcel_open(lua_State *L, const void *bytes, size_t size, uint64_t block,
                 int list);
+
+/* Pushes the value of a message that is no block, straight away. Raises. */
+void parcel_open_inline(lua_State *L, const void *bytes, size_t size);
 
 /* The bytes of a message in a block. */
 static inline void *parcel_bytes(uint64_t block)

@@ -315,11 +315,11 @@ static int read_one(struct get *get, struct queue_batch *batch)
   return 1;
 }
 
-/* Messages that can be got, under the lock. */
-static uint64_t available(struct queue *queue, uint64_t word)
+/* Messages that can be got, under the lock; exact when fewer than wanted. */
+static uint64_t available(struct queue *queue, uint64_t word, uint64_t wanted)
 {
   uint64_t count = got_count(word);
-  if (queue->put_seen <= count)
+  if (queue->put_seen < count + wanted)
     queue->put_seen = put_count(load(&queue->put));
   return queue->put_seen - count;
 }
@@ -329,7 +329,7 @@ static int get_some(struct queue *queue, struct queue_batch *batch)
 {
   struct get get;
   begin_get(&get, queue);
-  uint64_t there = available(queue, get.word);
+  uint64_t there = available(queue, get.word, batch->max);
   if (there == 0) return -EAGAIN;
   if (there > batch->max) there = batch->max;
   while (there-- > 0 && batch->used + HEAD <= batch->room) {

@@ -10,6 +10,7 @@ local process = {}
 
 local options_known = { target = true, args = true, name = true, daemon = true }
 local MOST_ARGUMENTS <const> = 250000 -- what Lua's stack holds with ease
+local LONGEST_NAME <const> = 63 -- SLOT_NAME of host/slot.h
 local counter = 0
 
 local function is_callable(value)
@@ -23,6 +24,13 @@ local function check_type(options, name, wanted, level)
   if value ~= nil and type(value) ~= wanted then
     error(("Process: %s must be a %s, not a %s"):format(name, wanted,
                                                         type(value)), level + 1)
+  end
+end
+
+local function check_name(name, level)
+  if #name > LONGEST_NAME or name:find "\0" then
+    error(("Process: name must have at most %d bytes, none of them zero")
+          :format(LONGEST_NAME), level + 1)
   end
 end
 
@@ -52,6 +60,7 @@ local function check_options(options, level)
   check_type(options, "args", "table", level)
   check_type(options, "name", "string", level)
   check_type(options, "daemon", "boolean", level)
+  check_name(options.name or "", level)
 end
 
 local function next_name()

@@ -73,11 +73,10 @@ static void check_raise(void *argument)
   exhaust();
   CHECK(fdio_reserve() == 0);
   CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == 50);
-  int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  CHECK(fd >= 0);
   exhaust();
   CHECK(fdio_reserve() == -EMFILE);
-  close(fd);
+  close(48); /* for /dev/null, which stays open from then on */
+  close(49);
   CHECK(fdio_reserve() == 0);
 }
 
