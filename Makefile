@@ -135,7 +135,8 @@ $(PROGRAM): $(OBJECTS) $(LUA_STATIC)
 
 # No Lua in here: the lua5.4 that loads it has one.
 $(OUT)/moonfork.so: $(PIC)
-	$(CC) $(CFLAGS) $(SANITISE) $(LINKING) -shared -Wl,-z,nodelete -o $@ $(PIC) $(LIBS)
+	$(CC) $(CFLAGS) $(SANITISE) $(LINKING) -shared -Wl,-z,nodelete \
+	  -o $@ $(PIC) $(LIBS)
 
 # For the tests in C; the linker takes from it what each of them uses.
 $(OUT)/parts.a: $(PARTS)

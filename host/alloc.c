@@ -13,15 +13,15 @@
 
 #define UNIT UINT64_C(64)
 #define PAGE UINT64_C(4096)
-#define STEP (UINT64_C(64) << 10)      /* the small blocks' memory grows by */
+#define STEP (UINT64_C(64) << 10)       /* the small blocks' memory grows by */
 #define WARM_LIMIT (UINT64_C(64) << 20) /* kept for reuse, at most, but one */
 #define WARM_NS INT64_C(500000000)      /* kept for reuse, at longest */
 #define COLD UINT64_C(0x10000)          /* in meta: its pages were given back */
 
-uint64_t alloc_class_size(unsigned class)
+uint64_t alloc_class_size(unsigned bin)
 {
-  if (class < 4) return (class + 1) * UNIT;
-  return ((uint64_t)(class % 4 + 5) << (class / 4 - 1)) * UNIT;
+  if (bin < 4) return (bin + 1) * UNIT;
+  return ((uint64_t)(bin % 4 + 5) << (bin / 4 - 1)) * UNIT;
 }
 
 /* The smallest class whose blocks have `size` bytes. */
@@ -38,9 +38,9 @@ static struct block *block_at(uint64_t offset)
   return heap_at(offset);
 }
 
-static int is_large(unsigned class)
+static int is_large(unsigned bin)
 {
-  return alloc_class_size(class) >= LARGE_BLOCK;
+  return alloc_class_size(bin) >= LARGE_BLOCK;
 }
 
 void alloc_push_in_transaction(uint64_t *list, uint64_t offset)
@@ -72,11 +72,11 @@ static uint64_t take_free(uint64_t *list)
 }
 
 /* Takes a block that was never used; 0 when the heap is full. */
-static uint64_t take_fresh(unsigned class)
+static uint64_t take_fresh(unsigned bin)
 {
-  uint64_t size = alloc_class_size(class);
+  uint64_t size = alloc_class_size(bin);
   uint64_t *top = &heap->small_top, end = heap->size / 16;
-  if (is_large(class)) {
+  if (is_large(bin)) {
     size = (size + PAGE - 1) / PAGE * PAGE;
     top = &heap->large_top;
     end = heap->size;
@@ -91,21 +91,21 @@ int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
                          uint64_t *result)
 {
   if (size > heap->size) return -ENOMEM;
-  unsigned class = find_class(size + sizeof(struct block));
-  uint64_t offset = take_free(&heap->warm[class]), cold = 0;
-  if (offset && is_large(class))
+  unsigned bin = find_class(size + sizeof(struct block));
+  uint64_t offset = take_free(&heap->warm[bin]), cold = 0;
+  if (offset && is_large(bin))
     heap_set(&heap->warm_bytes,
-             heap_get(&heap->warm_bytes) - alloc_class_size(class));
+             heap_get(&heap->warm_bytes) - alloc_class_size(bin));
   if (offset == 0) {
     cold = COLD;
-    offset = take_free(&heap->cold[class]);
+    offset = take_free(&heap->cold[bin]);
   }
-  if (offset == 0) offset = take_fresh(class);
+  if (offset == 0) offset = take_fresh(bin);
   if (offset == 0) return -ENOMEM;
   uint64_t generation = heap_get(&heap->generation) + 1;
   heap_set(&heap->generation, generation);
   struct block *block = block_at(offset);
-  heap_set(&block->meta, class | (uint64_t)kind << 8 | cold);
+  heap_set(&block->meta, bin | (uint64_t)kind << 8 | cold);
   heap_set(&block->generation, generation);
   alloc_push_in_transaction(list, offset);
   *result = offset;
@@ -140,8 +140,7 @@ int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
   if (rc != 0) return rc;
   uint64_t meta = block_at(*result)->meta;
   if (is_large(block_class(meta)))
-    atomic_store_explicit(&heap->large_used, clock_now(),
-                          memory_order_relaxed);
+    atomic_store_explicit(&heap->large_used, clock_now(), memory_order_relaxed);
   if (meta & COLD) warm_up(*result, size);
   return 0;
 }
@@ -149,14 +148,14 @@ int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
 void alloc_free_in_transaction(uint64_t offset)
 {
   struct block *block = block_at(offset);
-  unsigned class = block_class(heap_get(&block->meta));
+  unsigned bin = block_class(heap_get(&block->meta));
   alloc_unlink_in_transaction(offset);
-  heap_set(&block->meta, class);
+  heap_set(&block->meta, bin);
   heap_set(&block->generation, 0);
-  alloc_push_in_transaction(&heap->warm[class], offset);
-  if (is_large(class))
+  alloc_push_in_transaction(&heap->warm[bin], offset);
+  if (is_large(bin))
     heap_set(&heap->warm_bytes,
-             heap_get(&heap->warm_bytes) + alloc_class_size(class));
+             heap_get(&heap->warm_bytes) + alloc_class_size(bin));
 }
 
 void alloc_free(uint64_t offset)
@@ -166,8 +165,7 @@ void alloc_free(uint64_t offset)
   alloc_free_in_transaction(offset);
   heap_end();
   if (large)
-    atomic_store_explicit(&heap->large_used, clock_now(),
-                          memory_order_relaxed);
+    atomic_store_explicit(&heap->large_used, clock_now(), memory_order_relaxed);
 }
 
 size_t alloc_room(uint64_t offset)
@@ -181,30 +179,30 @@ size_t alloc_room(uint64_t offset)
    are passed over: the last one freed is kept while it may be wanted. */
 static unsigned find_warm(int keep_last)
 {
-  for (unsigned class = HEAP_CLASSES; class-- > 0 && is_large(class);) {
-    uint64_t first = heap_get(&heap->warm[class]);
+  for (unsigned bin = HEAP_CLASSES; bin-- > 0 && is_large(bin);) {
+    uint64_t first = heap_get(&heap->warm[bin]);
     if (first && keep_last) first = heap_get(&block_at(first)->next);
-    if (first) return class;
+    if (first) return bin;
   }
   return HEAP_CLASSES;
 }
 
 /* Takes a warm free block out of its list into `owned`. */
-static uint64_t take_warm(unsigned class, uint64_t *owned)
+static uint64_t take_warm(unsigned bin, uint64_t *owned)
 {
-  uint64_t offset = take_free(&heap->warm[class]);
+  uint64_t offset = take_free(&heap->warm[bin]);
   heap_set(&heap->warm_bytes,
-           heap_get(&heap->warm_bytes) - alloc_class_size(class));
-  heap_set(&block_at(offset)->meta, class | (uint64_t)BLOCK_BYTES << 8);
+           heap_get(&heap->warm_bytes) - alloc_class_size(bin));
+  heap_set(&block_at(offset)->meta, bin | (uint64_t)BLOCK_BYTES << 8);
   alloc_push_in_transaction(owned, offset);
   return offset;
 }
 
 /* Gives back all pages of the block but the one with its head. */
-static void punch(uint64_t offset, unsigned class)
+static void punch(uint64_t offset, unsigned bin)
 {
   uint64_t from = (offset + sizeof(struct block) + PAGE - 1) / PAGE * PAGE;
-  uint64_t end = (offset + alloc_class_size(class)) / PAGE * PAGE;
+  uint64_t end = (offset + alloc_class_size(bin)) / PAGE * PAGE;
   fallocate(heap_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
             (off_t)(end - from));
 }
@@ -213,15 +211,15 @@ static void punch(uint64_t offset, unsigned class)
 static int cool_one(uint64_t *owned, int keep_last)
 {
   heap_begin();
-  unsigned class = find_warm(keep_last);
-  uint64_t offset = class < HEAP_CLASSES ? take_warm(class, owned) : 0;
+  unsigned bin = find_warm(keep_last);
+  uint64_t offset = bin < HEAP_CLASSES ? take_warm(bin, owned) : 0;
   heap_end();
   if (offset == 0) return 0;
-  punch(offset, class);
+  punch(offset, bin);
   heap_begin();
   alloc_unlink_in_transaction(offset);
-  heap_set(&block_at(offset)->meta, class);
-  alloc_push_in_transaction(&heap->cold[class], offset);
+  heap_set(&block_at(offset)->meta, bin);
+  alloc_push_in_transaction(&heap->cold[bin], offset);
   heap_end();
   return 1;
 }
@@ -230,8 +228,7 @@ void alloc_trim(uint64_t *owned)
 {
   uint64_t warm = *(volatile uint64_t *)&heap->warm_bytes;
   if (LIKELY(warm == 0)) return;
-  int64_t used =
-      atomic_load_explicit(&heap->large_used, memory_order_relaxed);
+  int64_t used = atomic_load_explicit(&heap->large_used, memory_order_relaxed);
   if (clock_now() - used > WARM_NS)
     while (*(volatile uint64_t *)&heap->warm_bytes && cool_one(owned, 0))
       continue;

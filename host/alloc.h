@@ -16,7 +16,8 @@
 
 #define LARGE_BLOCK (UINT64_C(32) << 10)
 
-enum block_kind { /* what a block is */
+/* What a block is. */
+enum block_kind {
   BLOCK_FREE = 0, /* nothing; zero, so that unused memory is free */
   BLOCK_BYTES,    /* a message, arguments, results: bytes and references */
   BLOCK_CHUNK,    /* a part of a queue */
@@ -50,7 +51,7 @@ static inline unsigned block_references(uint64_t meta)
 }
 
 /* Bytes that a block of this class takes, its head included. */
-uint64_t alloc_class_size(unsigned class);
+uint64_t alloc_class_size(unsigned bin);
 
 /* A new block with room for `size` bytes behind its head, at the head of
    `list`. Its bytes are what they were before. 0 with its offset in *block, or

@@ -73,14 +73,14 @@ static int list_arena(struct check *check, uint64_t from, uint64_t top,
 {
   while (from < top) {
     uint64_t meta = head_at(from)->meta;
-    unsigned class = block_class(meta);
-    if (class >= HEAP_CLASSES || block_kind(meta) > BLOCK_OBJECT) {
+    unsigned bin = block_class(meta);
+    if (bin >= HEAP_CLASSES || block_kind(meta) > BLOCK_OBJECT) {
       complain(check, "%#" PRIx64 " is no block: meta %#" PRIx64, from, meta);
       return 0;
     }
     int rc = add_entry(check, from);
     if (rc != 0) return rc;
-    from += (alloc_class_size(class) + grain - 1) / grain * grain;
+    from += (alloc_class_size(bin) + grain - 1) / grain * grain;
   }
   if (from > top)
     complain(check, "the last block ends at %#" PRIx64 ", behind %#" PRIx64,
@@ -171,15 +171,15 @@ static void place_slots(struct check *check, const uint64_t *list,
   }
 }
 
-static void place_free(struct check *check, const uint64_t *list,
-                       unsigned class, const char *where)
+static void place_free(struct check *check, const uint64_t *list, unsigned bin,
+                       const char *where)
 {
   int before = check->problems;
   place_list(check, list, where);
   if (check->problems != before) return;
   for (uint64_t at = *list; at; at = head_at(at)->next) {
     const struct block *block = head_at(at);
-    if (block->meta != class || block->generation != 0)
+    if (block->meta != bin || block->generation != 0)
       complain(check, "%#" PRIx64 " in %s is not free, or of another class", at,
                where);
   }
@@ -189,13 +189,13 @@ static void place_free(struct check *check, const uint64_t *list,
 static void place_all_free(struct check *check)
 {
   uint64_t bytes = 0;
-  for (unsigned class = 0; class < HEAP_CLASSES; class ++) {
-    uint64_t size = alloc_class_size(class);
+  for (unsigned bin = 0; bin < HEAP_CLASSES; bin++) {
+    uint64_t size = alloc_class_size(bin);
     int before = check->problems;
-    place_free(check, &heap->warm[class], class, "a warm list");
-    place_free(check, &heap->cold[class], class, "a cold list");
+    place_free(check, &heap->warm[bin], bin, "a warm list");
+    place_free(check, &heap->cold[bin], bin, "a cold list");
     if (size < LARGE_BLOCK || check->problems != before) continue;
-    for (uint64_t at = heap->warm[class]; at; at = head_at(at)->next)
+    for (uint64_t at = heap->warm[bin]; at; at = head_at(at)->next)
       bytes += size;
   }
   if (bytes != heap->warm_bytes)

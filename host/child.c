@@ -216,8 +216,7 @@ static void end_all(double grace)
 
 int child_finish(int interrupted)
 {
-  if (slot_self == NULL ||
-      atomic_load(&slot_self->pid) != (uint32_t)getpid())
+  if (slot_self == NULL || atomic_load(&slot_self->pid) != (uint32_t)getpid())
     return interrupted;
   if (!interrupted) interrupted = join_all();
   end_all(interrupted ? INTERRUPTED_GRACE : CHILD_GRACE);

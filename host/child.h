@@ -22,8 +22,8 @@ struct child {
   pid_t pid;
   int pidfd;
   int ended;
-  int exitcode;                /* once it has ended */
-  struct child *next, **link;  /* those that run; or NULL */
+  int exitcode;               /* once it has ended */
+  struct child *next, **link; /* those that run; or NULL */
 };
 
 /* Notes the generator of random numbers of the state. Once for each state. */

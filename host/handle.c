@@ -161,7 +161,6 @@ void *handle_check(lua_State *L, int index, unsigned type)
   if (UNLIKELY(handle == NULL))
     handle = luaL_checkudata(L, index, types[type].name);
   if (UNLIKELY(handle->id.offset == 0))
-    luaL_error(L, "attempt to use a %s that was given back",
-               types[type].name);
+    luaL_error(L, "attempt to use a %s that was given back", types[type].name);
   return heap_at(handle->id.offset);
 }

@@ -39,9 +39,9 @@ struct process {
   char name[SLOT_NAME];
 };
 
-static const char running; /* key of the registry: child -> userdata */
+static const char running;     /* key of the registry: child -> userdata */
 static const char error_maker; /* likewise: makes remote errors */
-static const char preload; /* likewise: modules that a forkserver loads */
+static const char preload;     /* likewise: modules that a forkserver loads */
 
 /* ---- helpers ---- */
 
@@ -150,8 +150,7 @@ static int start_fresh(lua_State *L, struct process *process)
   lua_getiuservalue(L, 1, 1);
   int rc = target_write_start(L, process->child.slot, -1);
   if (rc != 0) return rc;
-  if (process->method == METHOD_SPAWN)
-    return child_spawn(&process->child, -1);
+  if (process->method == METHOD_SPAWN) return child_spawn(&process->child, -1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &preload);
   return forkserver_start(L, &process->child, -1);
 }
@@ -159,12 +158,12 @@ static int start_fresh(lua_State *L, struct process *process)
 static void check_startable(lua_State *L, const struct process *process)
 {
   if (process->state != STATE_NEW)
-    luaL_error(L, "process '%s' was already %s; make a new one",
-               process->name,
+    luaL_error(L, "process '%s' was already %s; make a new one", process->name,
                process->state == STATE_CLOSED ? "closed" : "started");
   if (slot_self && (slot_self->flags & SLOT_DAEMON))
-    luaL_error(L, "a daemon may not have children; start process '%s' from "
-                  "one that is no daemon",
+    luaL_error(L,
+               "a daemon may not have children; start process '%s' from "
+               "one that is no daemon",
                process->name);
 }
 
@@ -185,8 +184,7 @@ static int l_start(lua_State *L)
   struct process *process = check_process(L);
   check_startable(L, process);
   lua_settop(L, 1);
-  int arguments =
-      process->method == METHOD_FORK ? push_call(L) : 0;
+  int arguments = process->method == METHOD_FORK ? push_call(L) : 0;
   keep(L, process, 1, 1);
   int rc = child_prepare(L, &process->child, process->name,
                          process->daemon ? SLOT_DAEMON : 0);
@@ -219,8 +217,7 @@ static int l_join(lua_State *L)
 {
   struct process *process = check_started(L);
   int64_t deadline = lsupport_deadline(L, 2);
-  if (wait_for(L, process, deadline) != 0)
-    return lsupport_answer(L, "timeout");
+  if (wait_for(L, process, deadline) != 0) return lsupport_answer(L, "timeout");
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -261,8 +258,7 @@ static int l_kill(lua_State *L)
 static int l_close(lua_State *L)
 {
   struct process *process = check_process(L);
-  if (process->state == STATE_STARTED &&
-      process->child.owner == slot_self_at) {
+  if (process->state == STATE_STARTED && process->child.owner == slot_self_at) {
     if (!has_ended(L, process))
       luaL_error(L, "process '%s' still runs; join or terminate it first",
                  process->name);
@@ -348,8 +344,7 @@ static int l_set_error_maker(lua_State *L)
 
 /* ---- properties ---- */
 
-static int push_property(lua_State *L, struct process *process,
-                         const char *key)
+static int push_property(lua_State *L, struct process *process, const char *key)
 {
   if (strcmp(key, "name") == 0)
     lua_pushstring(L, process->name);
@@ -379,18 +374,19 @@ static int l_index(lua_State *L)
 
 static int l_newindex(lua_State *L)
 {
-  return luaL_error(L, "a process has no field '%s' that can be set; give it "
-                       "to mp.Process{...}",
+  return luaL_error(L,
+                    "a process has no field '%s' that can be set; give it "
+                    "to mp.Process{...}",
                     luaL_tolstring(L, 2, NULL));
 }
 
 static int l_tostring(lua_State *L)
 {
   struct process *process = check_process(L);
-  const char *state = process->state == STATE_NEW       ? "initial"
-                      : process->state == STATE_CLOSED  ? "closed"
-                      : has_ended(L, process)           ? "ended"
-                                                        : "started";
+  const char *state = process->state == STATE_NEW      ? "initial"
+                      : process->state == STATE_CLOSED ? "closed"
+                      : has_ended(L, process)          ? "ended"
+                                                       : "started";
   lua_pushfstring(L, TYPE ": %s, %s", process->name, state);
   return 1;
 }
@@ -403,8 +399,6 @@ static int l_gc(lua_State *L)
     child_free(&process->child);
   return 0;
 }
-
-/* ---- this process and its children ---- */
 
 /* The running children, in the order of their start. */
 static int l_active(lua_State *L)
@@ -428,68 +422,31 @@ static int l_active(lua_State *L)
   return 1;
 }
 
-/* self(): name, pid and daemon of this process. */
-static int l_self(lua_State *L)
-{
-  lua_pushstring(L, slot_self ? slot_self->name : "MainProcess");
-  lua_pushinteger(L, getpid());
-  lua_pushboolean(L, slot_self && (slot_self->flags & SLOT_DAEMON));
-  return 3;
-}
-
-static int l_signal_name(lua_State *L)
-{
-  lsupport_signal_name(L, (int)luaL_checkinteger(L, 1));
-  return 1;
-}
-
-/* parent(): name and pid of the parent; nothing in the main process. */
-static int l_parent(lua_State *L)
-{
-  if (!target_is_child()) return 0;
-  lua_pushstring(L, slot_at(slot_self->parent)->name);
-  lua_pushinteger(L, slot_self->parent_pid);
-  return 2;
-}
-
-/* parent_join(timeout): as join, of the parent. */
-static int l_parent_join(lua_State *L)
-{
-  int64_t deadline = lsupport_deadline(L, 1);
-  int pidfd = target_is_child() ? process_open((pid_t)slot_self->parent_pid)
-                                : -ESRCH;
-  int rc = 0;
-  if (pidfd >= 0) {
-    do {
-      rc = fdio_poll(pidfd, deadline);
-    } while (rc == -EINTR && !interrupt_due());
-    fdio_close(pidfd);
-  }
-  if (rc == -EINTR) interrupt_check(L);
-  if (rc == -ETIMEDOUT) return lsupport_answer(L, "timeout");
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
 int luaopen_moonfork_core_process(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-      {"new", l_new},       {"active", l_active},
-      {"self", l_self},     {"parent", l_parent},
-      {"parent_join", l_parent_join}, {"set_preload", l_set_preload},
-      {"signal_name", l_signal_name}, {"set_error_maker", l_set_error_maker},
+      {"new", l_new},
+      {"active", l_active},
+      {"set_preload", l_set_preload},
+      {"set_error_maker", l_set_error_maker},
       {NULL, NULL},
   };
   static const luaL_Reg of_process[] = {
-      {"start", l_start},     {"join", l_join},
-      {"is_alive", l_is_alive}, {"signal", l_signal},
-      {"terminate", l_terminate}, {"kill", l_kill},
-      {"close", l_close},     {"result", l_result},
+      {"start", l_start},
+      {"join", l_join},
+      {"is_alive", l_is_alive},
+      {"signal", l_signal},
+      {"terminate", l_terminate},
+      {"kill", l_kill},
+      {"close", l_close},
+      {"result", l_result},
       {NULL, NULL},
   };
   static const luaL_Reg metamethods[] = {
-      {"__newindex", l_newindex}, {"__tostring", l_tostring},
-      {"__gc", l_gc},             {NULL, NULL},
+      {"__newindex", l_newindex},
+      {"__tostring", l_tostring},
+      {"__gc", l_gc},
+      {NULL, NULL},
   };
   luaL_newlib(L, functions);
   luaL_newmetatable(L, TYPE);

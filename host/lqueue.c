@@ -36,8 +36,8 @@ static int l_new(lua_State *L)
 }
 
 /* Waits again after a signal, unless it was an interrupt. */
-static int put_all(struct queue *queue, struct parcel *parcel,
-                   int64_t deadline, size_t *done)
+static int put_all(struct queue *queue, struct parcel *parcel, int64_t deadline,
+                   size_t *done)
 {
   const struct queue_message *messages = parcel_messages(parcel);
   size_t some;
@@ -57,8 +57,7 @@ static int put_all(struct queue *queue, struct parcel *parcel,
 static void check_put(lua_State *L, int rc, size_t done, size_t count)
 {
   if (rc == -EINTR) interrupt_check(L);
-  if (rc == -EPIPE && count == 1)
-    luaL_error(L, "put on a closed queue");
+  if (rc == -EPIPE && count == 1) luaL_error(L, "put on a closed queue");
   if (rc == -EPIPE)
     luaL_error(L, "put on a closed queue; %I of %I messages are in it",
                (lua_Integer)done, (lua_Integer)count);
@@ -112,8 +111,7 @@ static int get_batch(lua_State *L, struct queue *queue,
                      struct queue_batch *batch, int64_t deadline)
 {
   int rc;
-  while ((rc = queue_get(queue, batch, deadline)) == -EINTR)
-    interrupt_check(L);
+  while ((rc = queue_get(queue, batch, deadline)) == -EINTR) interrupt_check(L);
   return rc;
 }
 
@@ -188,8 +186,8 @@ static int l_get_many(lua_State *L)
   lua_Integer max = luaL_checkinteger(L, 2);
   int64_t deadline = lsupport_deadline(L, 3);
   luaL_argcheck(L, max > 0, 2, "max is not positive");
-  struct scratch *scratch = parcel_borrow(
-      MANY_ROOM + MANY_ITEMS * sizeof(struct queue_item));
+  struct scratch *scratch =
+      parcel_borrow(MANY_ROOM + MANY_ITEMS * sizeof(struct queue_item));
   if (scratch == NULL) return luaL_error(L, "not enough memory");
   unsigned char *bytes = parcel_memory(scratch);
   struct queue_batch batch = {
@@ -275,12 +273,12 @@ static int l_join(lua_State *L)
 int luaopen_moonfork_core_queue(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-      {"put", l_put},           {"put_many", l_put_many},
-      {"get", l_get},           {"get_many", l_get_many},
-      {"size", l_size},         {"empty", l_empty},
-      {"full", l_full},         {"close", l_close},
-      {"iter", l_iter},         {"task_done", l_task_done},
-      {"join", l_join},         {NULL, NULL},
+      {"put", l_put},   {"put_many", l_put_many},
+      {"get", l_get},   {"get_many", l_get_many},
+      {"size", l_size}, {"empty", l_empty},
+      {"full", l_full}, {"close", l_close},
+      {"iter", l_iter}, {"task_done", l_task_done},
+      {"join", l_join}, {NULL, NULL},
   };
   static const luaL_Reg metamethods[] = {
       {"__len", l_size}, {"__close", l_close}, {NULL, NULL}};

@@ -1,4 +1,5 @@
-/* lsystem.c - moonfork.core.system: clock, sleep, processors.
+/* lsystem.c - moonfork.core.system: clock, sleep, processors; this process and
+   its parent.
    Layer 4.
    SPDX-License-Identifier: MIT */
 #include <errno.h>
@@ -6,14 +7,18 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bindings.h"
 #include "clock.h"
 #include "defs.h"
+#include "fdio.h"
 #include "heap.h"
 #include "interrupt.h"
 #include "lsupport.h"
+#include "process.h"
 #include "slot.h"
+#include "target.h"
 
 #define MOST_CPUS 8192
 
@@ -55,6 +60,49 @@ static int l_heap_resident(lua_State *L)
   return 1;
 }
 
+/* self(): name, pid and daemon of this process. */
+static int l_self(lua_State *L)
+{
+  lua_pushstring(L, slot_self ? slot_self->name : "MainProcess");
+  lua_pushinteger(L, getpid());
+  lua_pushboolean(L, slot_self && (slot_self->flags & SLOT_DAEMON));
+  return 3;
+}
+
+static int l_signal_name(lua_State *L)
+{
+  lsupport_signal_name(L, (int)luaL_checkinteger(L, 1));
+  return 1;
+}
+
+/* parent(): name and pid of the parent; nothing in the main process. */
+static int l_parent(lua_State *L)
+{
+  if (!target_is_child()) return 0;
+  lua_pushstring(L, slot_at(slot_self->parent)->name);
+  lua_pushinteger(L, slot_self->parent_pid);
+  return 2;
+}
+
+/* parent_join(timeout): as join, of the parent. */
+static int l_parent_join(lua_State *L)
+{
+  int64_t deadline = lsupport_deadline(L, 1);
+  int pidfd =
+      target_is_child() ? process_open((pid_t)slot_self->parent_pid) : -ESRCH;
+  int rc = 0;
+  if (pidfd >= 0) {
+    do {
+      rc = fdio_poll(pidfd, deadline);
+    } while (rc == -EINTR && !interrupt_due());
+    fdio_close(pidfd);
+  }
+  if (rc == -EINTR) interrupt_check(L);
+  if (rc == -ETIMEDOUT) return lsupport_answer(L, "timeout");
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 int luaopen_moonfork_core_system(lua_State *L)
 {
   static const luaL_Reg functions[] = {
@@ -62,6 +110,10 @@ int luaopen_moonfork_core_system(lua_State *L)
       {"sleep", l_sleep},
       {"affinity", l_affinity},
       {"heap_resident", l_heap_resident},
+      {"self", l_self},
+      {"parent", l_parent},
+      {"parent_join", l_parent_join},
+      {"signal_name", l_signal_name},
       {NULL, NULL},
   };
   luaL_newlib(L, functions);

@@ -90,9 +90,9 @@ int object_hold_new(uint64_t object, enum object_type type, uint64_t part,
    for, so nothing is read that is not of the heap. */
 static int is_alive(uint64_t offset, uint64_t generation)
 {
-  int inside = (offset >= sizeof(struct heap_header) &&
-                offset < heap->small_top) ||
-               (offset >= heap->size / 16 && offset < heap->large_top);
+  int inside =
+      (offset >= sizeof(struct heap_header) && offset < heap->small_top) ||
+      (offset >= heap->size / 16 && offset < heap->large_top);
   if (!inside || offset % 64 != 0 || generation == 0) return 0;
   const struct object *object = object_at(offset);
   return object->block.generation == generation &&
@@ -103,8 +103,8 @@ int object_type(uint64_t object, uint64_t generation)
 {
   if (heap == NULL) return -ESTALE;
   heap_begin();
-  int type = is_alive(object, generation) ? (int)object_at(object)->type
-                                          : -ESTALE;
+  int type =
+      is_alive(object, generation) ? (int)object_at(object)->type : -ESTALE;
   heap_end();
   return type;
 }
@@ -151,8 +151,8 @@ int object_inherit(struct slot *child)
   size_t count = count_references(slot_self->handles);
   if (count == 0) return 0;
   uint64_t block;
-  int rc = alloc_block(OBJECT_REFERENCES(count), BLOCK_HOLDER,
-                       &child->handles, &block);
+  int rc = alloc_block(OBJECT_REFERENCES(count), BLOCK_HOLDER, &child->handles,
+                       &block);
   if (rc != 0) return rc;
   heap_begin();
   for (uint64_t at = slot_self->handles; at;
@@ -203,7 +203,8 @@ void object_dispose(uint64_t block, struct slot *owner)
 static void drain(uint64_t *list, struct slot *owner)
 {
   uint64_t block;
-  while ((block = *(volatile uint64_t *)list) != 0) object_dispose(block, owner);
+  while ((block = *(volatile uint64_t *)list) != 0)
+    object_dispose(block, owner);
 }
 
 /* Takes apart the dying objects that a release put among the owned blocks.

@@ -39,8 +39,8 @@ void object_set_destroyer(enum object_type type, object_destroyer *destroy);
    UNBORN and owned by this process. 0 or -errno. */
 int object_create(size_t size, uint64_t *object);
 
-/* Completes it: from now on it is of `type`, `part` (a block of this process, or
-   0) belongs to it, and the new block *holder among this process's handles
+/* Completes it: from now on it is of `type`, `part` (a block of this process,
+   or 0) belongs to it, and the new block *holder among this process's handles
    holds it. 0, or -errno with object and part gone. */
 int object_hold_new(uint64_t object, enum object_type type, uint64_t part,
                     uint64_t *holder);

@@ -241,14 +241,13 @@ static int conclude(lua_State *L, struct parcel *parcel, int status)
   return status;
 }
 
-int parcel_add(lua_State *L, struct parcel *parcel, int index,
-               const char *root)
+int parcel_add(lua_State *L, struct parcel *parcel, int index, const char *root)
 {
   int status = LUA_OK;
   index = lua_absindex(L, index);
   renew(parcel);
-  if (is_scalar(L, index) && (parcel->out.size >= QUEUE_INLINE ||
-                              extend(parcel, QUEUE_INLINE) == 0)) {
+  if (is_scalar(L, index) &&
+      (parcel->out.size >= QUEUE_INLINE || extend(parcel, QUEUE_INLINE) == 0)) {
     codec_encode(L, index, root, &parcel->out);
   } else {
     lua_pushcfunction(L, encode_one);
@@ -273,8 +272,7 @@ static int encode_many(lua_State *L)
     codec_encode(L, 4, "list", &parcel->out);
     int rc = finish(parcel);
     if (rc != 0)
-      return luaL_error(L, "list: not enough shared memory: %s",
-                        strerror(-rc));
+      return luaL_error(L, "list: not enough shared memory: %s", strerror(-rc));
     lua_settop(L, 3);
   }
   return 0;
@@ -382,8 +380,8 @@ int parcel_open(lua_State *L, const void *bytes, size_t size, uint64_t block,
     return LUA_OK;
   }
   lua_pushcfunction(L, decode);
-  lua_pushlightuserdata(L, block ? parcel_bytes(block)
-                                 : (void *)(uintptr_t)bytes);
+  lua_pushlightuserdata(L,
+                        block ? parcel_bytes(block) : (void *)(uintptr_t)bytes);
   lua_pushinteger(L, (lua_Integer)size);
   lua_pushboolean(L, list);
   int status = lua_pcall(L, 3, LUA_MULTRET, 0);

@@ -37,8 +37,8 @@ void parcel_begin(struct parcel *parcel);
 int parcel_add(lua_State *L, struct parcel *parcel, int index,
                const char *root);
 
-/* Adds the first `count` values of the list at `index`, each as a message. Errors
-   name list[i]. On failure those before it may have been added. */
+/* Adds the first `count` values of the list at `index`, each as a message.
+   Errors name list[i]. On failure those before it may have been added. */
 int parcel_add_many(lua_State *L, struct parcel *parcel, int index,
                     lua_Integer count);
 

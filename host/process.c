@@ -100,8 +100,8 @@ static const char *own_program(void)
 /* Duplicates above 4 first, so that 3 and 4 can be filled in any order. */
 static int prepare(posix_spawn_file_actions_t *actions, int fd3, int fd4)
 {
-  int rc = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY,
-                                            0);
+  int rc =
+      posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
   if (rc == 0) rc = posix_spawn_file_actions_adddup2(actions, fd3, 3);
   if (rc == 0 && fd4 >= 0)
     rc = posix_spawn_file_actions_adddup2(actions, fd4, 4);
@@ -122,15 +122,13 @@ static int spawn(char *const argv[], int fd3, int fd4, pid_t *pid)
   posix_spawn_file_actions_init(&actions);
   int rc = prepare(&actions, fd3, fd4);
   if (rc == 0)
-    rc = -posix_spawn(pid, own_program(), &actions, &attributes, argv,
-                      environ);
+    rc = -posix_spawn(pid, own_program(), &actions, &attributes, argv, environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   return rc;
 }
 
-int process_spawn(char *const argv[], int fd3, int fd4, pid_t *pid,
-                  int *pidfd)
+int process_spawn(char *const argv[], int fd3, int fd4, pid_t *pid, int *pidfd)
 {
   heed_children();
   int rc = fdio_reserve();

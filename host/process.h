@@ -22,8 +22,7 @@ pid_t process_fork_sibling(_Atomic uint32_t *pid);
 /* Starts the program of this process anew with `argv`. Descriptor 0 of the
    child is empty, 1 and 2 are this process's, 3 is `fd3`, 4 is `fd4` unless
    negative; all others are closed. 0 with pid and pidfd, or -errno. */
-int process_spawn(char *const argv[], int fd3, int fd4, pid_t *pid,
-                  int *pidfd);
+int process_spawn(char *const argv[], int fd3, int fd4, pid_t *pid, int *pidfd);
 
 /* The pidfd of a child that nobody has waited for. -errno. */
 int process_open(pid_t pid);

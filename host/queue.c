@@ -11,8 +11,8 @@
 #include "heap.h"
 #include "slot.h"
 
-#define FIRST_CHUNK 1024                /* few queues ever need more */
-#define CHUNK (UINT64_C(32) << 10)      /* with their heads: a class's size */
+#define FIRST_CHUNK 1024           /* few queues ever need more */
+#define CHUNK (UINT64_C(32) << 10) /* with their heads: a class's size */
 #define BURST_CHUNK (UINT64_C(256) << 10)
 #define BURST 2048 /* messages waiting, from which large chunks are worth it */
 
@@ -193,8 +193,7 @@ static void notify(_Atomic uint32_t *sleepers, _Atomic uint64_t *word,
                    size_t count)
 {
   atomic_thread_fence(memory_order_seq_cst);
-  if (LIKELY(atomic_load_explicit(sleepers, memory_order_relaxed) == 0))
-    return;
+  if (LIKELY(atomic_load_explicit(sleepers, memory_order_relaxed) == 0)) return;
   atomic_store(sleepers, 0);
   futex_wake(low_half(word), count > INT32_MAX ? INT32_MAX : (int)count);
 }
@@ -225,8 +224,7 @@ int queue_put(struct queue *queue, const struct queue_message *messages,
     lock_side(&queue->put_lock);
     rc = put_some(queue, messages + before, count - before, done);
     pthread_mutex_unlock(&queue->put_lock);
-    if (*done > before)
-      notify(&queue->getters, &queue->put, *done - before);
+    if (*done > before) notify(&queue->getters, &queue->put, *done - before);
     if (rc != -EAGAIN) continue;
     rc = doze(&queue->putters, &queue->got, seen, deadline);
     waited = 1;
@@ -340,8 +338,7 @@ static int get_some(struct queue *queue, struct queue_batch *batch)
   return 0;
 }
 
-int queue_get(struct queue *queue, struct queue_batch *batch,
-              int64_t deadline)
+int queue_get(struct queue *queue, struct queue_batch *batch, int64_t deadline)
 {
   int slept = 0;
   batch->count = batch->used = 0;

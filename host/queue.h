@@ -87,8 +87,7 @@ int queue_put(struct queue *queue, const struct queue_message *messages,
 
 /* Gets at least one message, at most as many as the batch has room for. 0,
    -ETIMEDOUT, -EINTR, or -EPIPE when the queue is closed and drained. */
-int queue_get(struct queue *queue, struct queue_batch *batch,
-              int64_t deadline);
+int queue_get(struct queue *queue, struct queue_batch *batch, int64_t deadline);
 
 /* Messages in the queue at one moment of the call. */
 uint64_t queue_size(struct queue *queue);

@@ -42,7 +42,7 @@ struct slot {
   uint64_t children; /* slots of processes that it started */
   uint64_t orphans;  /* slots left by children that died before theirs */
   pthread_mutex_t life;
-  uint64_t parent;         /* the parent's slot; 0 in the main process */
+  uint64_t parent;          /* the parent's slot; 0 in the main process */
   _Atomic uint32_t entered; /* by the process: it runs under this slot */
   _Atomic uint32_t pid;     /* by the one who forks, before the child runs */
   uint32_t parent_pid;      /* by the parent, before the start, as the rest: */

@@ -45,8 +45,7 @@ static const luaL_Reg core[] = {
 /* Loads the embedded module whose entry is the upvalue. */
 static int load_embedded(lua_State *L)
 {
-  const struct embedded_module *module =
-      lua_touserdata(L, lua_upvalueindex(1));
+  const struct embedded_module *module = lua_touserdata(L, lua_upvalueindex(1));
   lua_settop(L, 2); /* name and what package.preload says of it */
   if (luaL_loadbufferx(L, (const char *)module->bytes, module->size,
                        module->name, "b") != LUA_OK)

@@ -5,6 +5,7 @@
 
 local core = require "moonfork.core.process"
 local errors = require "moonfork.errors"
+local system = require "moonfork.core.system"
 
 local process = {}
 
@@ -100,7 +101,7 @@ end
 -- A process that ended without an answer.
 local function describe_crash(code)
   if code < 0 then
-    return ("killed by signal %d (%s)"):format(-code, core.signal_name(-code))
+    return ("killed by signal %d (%s)"):format(-code, system.signal_name(-code))
   end
   return ("ended with exit code %d and without a result"):format(code)
 end
@@ -130,7 +131,7 @@ local current
 ---This process.
 ---@return moonfork.CurrentProcess process its `name`, `pid` and `daemon`
 function process.current_process()
-  local name, pid, daemon = core.self()
+  local name, pid, daemon = system.self()
   if not current or current.pid ~= pid then
     current = { name = name, pid = pid, daemon = daemon }
   end
@@ -147,7 +148,7 @@ ParentProcess.__index = ParentProcess
 ---Tells whether the parent lives.
 ---@return boolean yes false once it has ended
 function ParentProcess:is_alive() -- luacheck: ignore self
-  return core.parent_join(0) == nil
+  return system.parent_join(0) == nil
 end
 
 ---Waits for the end of the parent.
@@ -155,13 +156,13 @@ end
 ---@return true|nil ended true once it has ended
 ---@return string? reason "timeout" when it has not
 function ParentProcess:join(timeout) -- luacheck: ignore self
-  return core.parent_join(timeout)
+  return system.parent_join(timeout)
 end
 
 ---The parent of this process.
 ---@return moonfork.ParentProcess? parent nil in the main process
 function process.parent_process()
-  local name, pid = core.parent()
+  local name, pid = system.parent()
   if not name then return nil end
   return setmetatable({ name = name, pid = pid }, ParentProcess)
 end
@@ -169,7 +170,7 @@ end
 ---Tells whether this is the process that the user started.
 ---@return boolean yes
 function process.is_main()
-  return core.parent() == nil
+  return system.parent() == nil
 end
 
 ---Calls `f` in the process that the user started, and there only.

@@ -1,7 +1,8 @@
 /* support.h - what the tests in C share: children with slots, and a teardown
    that finds what was left behind.
    In a child a failed check ends it with status 99: cmocka's assertions must
-   not be used there.
+   not be used there. A program that defines SUPPORT_ALONE does without cmocka;
+   there a failed check ends the program.
    SPDX-License-Identifier: MIT */
 #ifndef MOONFORK_TEST_SUPPORT_H
 #define MOONFORK_TEST_SUPPORT_H
@@ -11,7 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
+#ifndef SUPPORT_ALONE
+#  include <cmocka.h>
+#endif
 
 #include <dirent.h>
 #include <errno.h>
@@ -43,6 +46,12 @@
       _exit(99); \
     } \
   } while (0)
+
+#ifdef SUPPORT_ALONE
+#  define assert_true(condition) CHECK(condition)
+#  define assert_non_null(pointer) CHECK((pointer) != NULL)
+#  define assert_int_equal(left, right) CHECK((left) == (right))
+#endif
 
 typedef void support_body(void *argument);
 

@@ -6,6 +6,7 @@
    then it gives back all that it holds, and the heap must be empty and whole.
    MOONFORK_STEP_STRIDE=n in the environment tries each n-th instruction.
    SPDX-License-Identifier: MIT */
+#define SUPPORT_ALONE
 #include "../c/support.h"
 
 #include <sched.h>

@@ -5,6 +5,7 @@
    the heap is whole and empty.
    MOONFORK_STORM_KILLS and MOONFORK_STORM_SEED in the environment.
    SPDX-License-Identifier: MIT */
+#define SUPPORT_ALONE
 #include "../c/support.h"
 
 #include <stdatomic.h>

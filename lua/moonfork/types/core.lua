@@ -18,23 +18,6 @@ function process.new(name, daemon, method, start) end
 ---@return moonfork.Process[] children in the order of their start
 function process.active() end
 
----This process.
----@return string name
----@return integer pid
----@return boolean daemon
-function process.self() end
-
----The parent.
----@return string? name nothing at all in the main process
----@return integer? pid
-function process.parent() end
-
----Waits for the end of the parent.
----@param timeout number? seconds
----@return true|nil ended
----@return string? reason "timeout"
-function process.parent_join(timeout) end
-
 ---Keeps the list of modules that the next forkserver loads.
 ---@param modules string[] names
 function process.set_preload(modules) end
@@ -42,11 +25,6 @@ function process.set_preload(modules) end
 ---Sets what makes the error that `result` raises.
 ---@param maker fun(process: moonfork.Process, fields: table?): any its maker
 function process.set_error_maker(maker) end
-
----The name of a signal.
----@param signal integer its number
----@return string name such as "SIGTERM"
-function process.signal_name(signal) end
 
 ---@class moonfork.core.system
 local system = {}
@@ -58,3 +36,25 @@ function system.affinity() end
 ---Memory that the shared heap takes now; for tests and figures.
 ---@return integer bytes
 function system.heap_resident() end
+
+---This process.
+---@return string name
+---@return integer pid
+---@return boolean daemon
+function system.self() end
+
+---The parent.
+---@return string? name nothing at all in the main process
+---@return integer? pid
+function system.parent() end
+
+---Waits for the end of the parent.
+---@param timeout number? seconds
+---@return true|nil ended
+---@return string? reason "timeout"
+function system.parent_join(timeout) end
+
+---The name of a signal.
+---@param signal integer its number
+---@return string name such as "SIGTERM"
+function system.signal_name(signal) end
