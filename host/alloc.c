@@ -13,6 +13,7 @@
 
 #define UNIT UINT64_C(64)
 #define PAGE UINT64_C(4096)
+#define SMALL_SHARE 16 /* of the heap is for small blocks: one part in */
 #define STEP (UINT64_C(64) << 10)       /* the small blocks' memory grows by */
 #define WARM_LIMIT (UINT64_C(64) << 20) /* kept for reuse, at most, but one */
 #define WARM_NS INT64_C(500000000)      /* kept for reuse, at longest */
@@ -75,16 +76,18 @@ static uint64_t take_free(uint64_t *list)
 static uint64_t take_fresh(unsigned bin)
 {
   uint64_t size = alloc_class_size(bin);
-  uint64_t *top = &heap->small_top, end = heap->size / 16;
-  if (is_large(bin)) {
-    size = (size + PAGE - 1) / PAGE * PAGE;
-    top = &heap->large_top;
-    end = heap->size;
+  uint64_t small = heap_get(&heap->small_end);
+  uint64_t large = heap_get(&heap->large_end);
+  uint64_t border = heap->size - heap->size / SMALL_SHARE;
+  if (!is_large(bin)) {
+    if (small - size < border) return 0;
+    heap_set(&heap->small_end, small - size);
+    return small - size;
   }
-  uint64_t offset = heap_get(top);
-  if (size > end || offset > end - size) return 0;
-  heap_set(top, offset + size);
-  return offset;
+  size = (size + PAGE - 1) / PAGE * PAGE;
+  if (size > border || large > border - size) return 0;
+  heap_set(&heap->large_end, large + size);
+  return large;
 }
 
 int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
@@ -127,8 +130,8 @@ static void warm_up(uint64_t offset, size_t size)
   struct block *block = block_at(offset);
   if (is_large(block_class(block->meta)))
     alloc_populate(offset, size + sizeof *block);
-  else if (offset % STEP < sizeof *block || offset % STEP + size > STEP)
-    alloc_populate((offset + size) / STEP * STEP, STEP);
+  else if (offset / STEP != (offset + size + sizeof *block) / STEP)
+    alloc_populate(offset / STEP * STEP, STEP);
 }
 
 int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
@@ -175,8 +178,8 @@ size_t alloc_room(uint64_t offset)
                   block_references(meta) * sizeof(uint64_t));
 }
 
-/* The class with the largest warm free block, or HEAP_CLASSES. `spare` blocks
-   are passed over: the last one freed is kept while it may be wanted. */
+/* The class with the largest warm free block, or HEAP_CLASSES. With keep_last
+   the one freed last in each class is passed over, as it may be wanted. */
 static unsigned find_warm(int keep_last)
 {
   for (unsigned bin = HEAP_CLASSES; bin-- > 0 && is_large(bin);) {

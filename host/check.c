@@ -90,10 +90,10 @@ static int list_arena(struct check *check, uint64_t from, uint64_t top,
 
 static int list_blocks(struct check *check)
 {
-  uint64_t small = (sizeof *heap + LINE - 1) / LINE * LINE;
-  int rc = list_arena(check, small, heap->small_top, LINE);
+  uint64_t header = heap->size - HEAP_HEADER;
+  int rc = list_arena(check, PAGE, heap->large_end, PAGE);
   if (rc != 0) return rc;
-  return list_arena(check, heap->size / 16, heap->large_top, PAGE);
+  return list_arena(check, heap->small_end, header, LINE);
 }
 
 static int compare(const void *key, const void *entry)

@@ -16,9 +16,13 @@
 #define MAGIC UINT64_C(0x31306b726f666e6d) /* "mnfork01" */
 #define LARGEST (UINT64_C(1) << 40)
 #define SMALLEST (UINT64_C(1) << 26)
+#define FIRST_LARGE UINT64_C(4096) /* 0 is no block */
 #define LOCK_SPINS 100
 
+_Static_assert(sizeof(struct heap_header) <= HEAP_HEADER, "too large");
+
 struct heap_header *heap;
+char *heap_base;
 static int descriptor = -1;
 static unsigned logged; /* stores of the transaction under way */
 
@@ -28,7 +32,8 @@ static int map(uint64_t size)
   void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_NORESERVE, descriptor, 0);
   if (base == MAP_FAILED) return -errno;
-  heap = base;
+  heap_base = base;
+  heap = heap_at(size - HEAP_HEADER);
   return 0;
 }
 
@@ -42,7 +47,7 @@ static int map_largest(void)
   for (uint64_t size = LARGEST; rc != 0 && size >= SMALLEST; size /= 4) {
     if (size > file.rlim_cur) continue;
     rc = ftruncate(descriptor, (off_t)size) == 0 ? map(size) : -errno;
-    if (rc == 0) heap->size = size;
+    if (rc == 0 && heap) heap->size = size;
   }
   return rc;
 }
@@ -78,8 +83,8 @@ int heap_create(void)
     heap->universe = (uint64_t)getpid();
   heap->generation = heap->universe & ~UINT64_C(0xffffffff);
   heap->magic = MAGIC;
-  heap->small_top = (sizeof *heap + 63) / 64 * 64;
-  heap->large_top = heap->size / 16;
+  heap->small_end = heap->size - HEAP_HEADER;
+  heap->large_end = FIRST_LARGE;
   heap_init_lock(&heap->lock);
   return 0;
 }
@@ -91,7 +96,7 @@ int heap_attach(int fd)
   descriptor = fd;
   int rc = map((uint64_t)status.st_size);
   if (rc == 0 && heap->magic != MAGIC) {
-    munmap(heap, (size_t)status.st_size);
+    munmap(heap_base, (size_t)status.st_size);
     heap = NULL;
     rc = -EPROTO;
   }

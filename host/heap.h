@@ -21,7 +21,12 @@
 #define HEAP_CLASSES 136 /* sizes of blocks, four to a doubling; alloc.c */
 #define HEAP_LOG 40      /* stores in one transaction */
 
-/* What stands at offset 0. */
+/* Bytes at the end of the heap that the header takes; small blocks stand before
+   them. A child's page tables for what it uses first are there already, as the
+   kernel maps libraries right behind. */
+#define HEAP_HEADER UINT64_C(8192)
+
+/* What stands at the end. */
 struct heap_header {
   uint64_t magic;      /* layout of this version */
   uint64_t universe;   /* random; tells universes apart */
@@ -34,17 +39,20 @@ struct heap_header {
       uint64_t at, value;
     } stores[HEAP_LOG];
   } log;
-  uint64_t small_top, large_top; /* what lies beyond was never used */
-  uint64_t main_slot;            /* list of one: the main process; slot.c */
-  uint64_t published;            /* names; registry.c */
-  uint64_t warm_bytes;           /* in free large blocks that hold memory */
-  _Atomic int64_t large_used;    /* when a large block last came or went */
-  uint64_t warm[HEAP_CLASSES];   /* free blocks whose pages are there */
-  uint64_t cold[HEAP_CLASSES];   /* free blocks given back to the system */
+  uint64_t small_end;          /* small blocks stand from here to the header */
+  uint64_t large_end;          /* large ones from the first page to here */
+  uint64_t main_slot;          /* list of one: the main process; slot.c */
+  uint64_t published;          /* names; registry.c */
+  uint64_t warm_bytes;         /* in free large blocks that hold memory */
+  _Atomic int64_t large_used;  /* when a large block last came or went */
+  uint64_t warm[HEAP_CLASSES]; /* free blocks whose pages are there */
+  uint64_t cold[HEAP_CLASSES]; /* free blocks given back to the system */
 };
 
-/* The mapping of this process; NULL before heap_create or heap_attach. */
+/* The header in the mapping of this process, and where the mapping begins; NULL
+   before heap_create or heap_attach. */
 extern struct heap_header *heap;
+extern char *heap_base;
 
 /* Makes the universe's heap, unless there is one. 0 or -errno. */
 int heap_create(void);
@@ -61,12 +69,12 @@ uint64_t heap_resident(void);
 
 static inline void *heap_at(uint64_t offset)
 {
-  return (char *)heap + offset;
+  return heap_base + offset;
 }
 
 static inline uint64_t heap_offset(const void *pointer)
 {
-  return (uint64_t)((const char *)pointer - (const char *)heap);
+  return (uint64_t)((const char *)pointer - heap_base);
 }
 
 /* Takes the heap lock and begins a transaction. Carries out what a killed

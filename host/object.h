@@ -71,7 +71,7 @@ void object_dispose(uint64_t block, struct slot *owner);
 
 /* Frees all that the slot's owner and handle lists name; the process must have
    ended, and nobody else may be at it. Its children's slots go to the orphans
-   of this process, those of them that have ended are freed. */
+   of this process: see object_reap_orphans. */
 void object_reap(struct slot *dead);
 
 /* Frees a reaped slot: its start and result blocks and itself. */

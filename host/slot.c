@@ -26,7 +26,8 @@ static void clear(struct slot *slot)
 static int is_slot(uint64_t offset, uint64_t generation)
 {
   const struct block *block = heap_at(offset);
-  return offset < heap->small_top && block->generation == generation &&
+  return offset >= heap->small_end && offset < heap->size - HEAP_HEADER &&
+         block->generation == generation &&
          block_kind(block->meta) == BLOCK_SLOT;
 }
 
@@ -74,7 +75,9 @@ int slot_create(uint64_t *slot)
 
 int slot_enter(uint64_t offset, uint64_t generation)
 {
-  alloc_populate(0, heap->small_top < READY ? heap->small_top : READY);
+  uint64_t ready = heap->size - heap->small_end;
+  if (ready > READY) ready = READY;
+  alloc_populate(heap->size - ready, ready);
   heap_begin();
   int rc = is_slot(offset, generation) ? 0 : -ESTALE;
   if (rc == 0) take(offset);

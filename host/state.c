@@ -3,7 +3,6 @@
 #include "state.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <lualib.h>
@@ -75,9 +74,10 @@ static const char *find_sources(void)
   folder[size] = '\0';
   char *name = strrchr(folder, '/');
   if (name == NULL) return NULL;
-  strcpy(name, "/lua/moonfork/init.lua");
+  static const char first[] = "/lua/moonfork/init.lua";
+  memcpy(name, first, sizeof first);
   if (access(folder, R_OK) != 0) return NULL;
-  strcpy(name, "/lua");
+  name[strlen("/lua")] = '\0';
   return folder;
 }
 
@@ -217,9 +217,10 @@ _Noreturn static void refuse(const char *text)
 
 void state_enter(const char *slot_name)
 {
-  uint64_t slot, generation;
-  if (sscanf(slot_name, "%" SCNu64 ":%" SCNu64, &slot, &generation) != 2 ||
-      heap_attach(HEAP_FD) != 0)
+  char *colon, *end;
+  uint64_t slot = strtoull(slot_name, &colon, 10);
+  uint64_t generation = strtoull(*colon ? colon + 1 : colon, &end, 10);
+  if (*colon != ':' || *end != '\0' || heap_attach(HEAP_FD) != 0)
     refuse(CHILD_OPTION " is for Moonfork's own use");
   target_enter(slot, generation);
 }

@@ -441,25 +441,29 @@ static const struct operation operations[] = {
 
 /* ---- the heap, as it was before the victim ---- */
 
+#define FIRST_LARGE UINT64_C(4096) /* where the large blocks begin */
+
 static struct image {
   char *bytes;
+  uint64_t small_from;
   size_t small, large;
 } image;
 
 static void save_heap(void)
 {
-  image.small = heap->small_top;
-  image.large = heap->large_top - heap->size / 16;
+  image.small_from = heap->small_end;
+  image.small = heap->size - heap->small_end;
+  image.large = heap->large_end - FIRST_LARGE;
   image.bytes = realloc(image.bytes, image.small + image.large);
   CHECK(image.bytes != NULL);
-  memcpy(image.bytes, heap, image.small);
-  memcpy(image.bytes + image.small, heap_at(heap->size / 16), image.large);
+  memcpy(image.bytes, heap_at(image.small_from), image.small);
+  memcpy(image.bytes + image.small, heap_at(FIRST_LARGE), image.large);
 }
 
 static void restore_heap(void)
 {
-  memcpy((void *)heap, image.bytes, image.small);
-  memcpy(heap_at(heap->size / 16), image.bytes + image.small, image.large);
+  memcpy(heap_at(image.small_from), image.bytes, image.small);
+  memcpy(heap_at(FIRST_LARGE), image.bytes + image.small, image.large);
 }
 
 /* ---- one victim after the other ---- */
