@@ -136,7 +136,7 @@ static void check_exhaustion(void *argument)
   size_t count = 0;
   CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0 && slot_open() == 0);
   fill(*size, blocks, &count);
-  CHECK(count >= 10);
+  CHECK(count >= 9);
   CHECK(alloc_block(*size, BLOCK_BYTES, &slot_self->owned, &other) == -ENOMEM);
   CHECK(check_heap(stderr) == 0);
   alloc_free(blocks[count / 2]);

@@ -4,7 +4,6 @@
 
 local lu = require "luaunit"
 local mp = require "moonfork"
-local core = require "moonfork.core.process"
 
 local function raises(pattern, f)
   local ok, message = pcall(f)
@@ -115,8 +114,8 @@ function TestProcess.test_signals()
 end
 
 function TestProcess.test_names_of_signals()
-  lu.assertEquals(core.signal_name(9), "SIGKILL")
-  lu.assertEquals(core.signal_name(11), "SIGSEGV")
+  lu.assertEquals(require "moonfork.core.system".signal_name(9), "SIGKILL")
+  lu.assertEquals(require "moonfork.core.system".signal_name(11), "SIGSEGV")
 end
 
 function TestProcess.test_collection_of_one_not_started()
