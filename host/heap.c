@@ -74,7 +74,7 @@ int heap_create(void)
   descriptor = memfd_create("moonfork", MFD_CLOEXEC);
   if (descriptor < 0) return -errno;
   int rc = map_largest();
-  if (rc != 0) {
+  if (rc != 0 || heap == NULL) {
     forget();
     return rc;
   }
