@@ -62,10 +62,13 @@ LUA_FILES := $(sort $(filter-out lua/moonfork/types/%,\
 C_TESTS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(wildcard tests/c/*_test.c))
 CRASH   := $(patsubst tests/crash/%.c,$(OUT)/tests/crash_%,\
              $(wildcard tests/crash/*.c))
+FUZZ    := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz_%,\
+             $(wildcard tests/fuzz/*.c))
 FLOOR   := $(patsubst bench/floor/%.c,$(OUT)/bench/%,\
              $(wildcard bench/floor/*.c))
 
-C_FILES   := $(wildcard host/*.c tests/c/*.c tests/crash/*.c bench/floor/*.c)
+C_FILES   := $(wildcard host/*.c tests/c/*.c tests/crash/*.c tests/fuzz/*.c \
+               bench/floor/*.c)
 H_FILES   := $(wildcard host/*.h tests/c/*.h tests/crash/*.h bench/floor/*.h)
 LUA_TOOLS  = scripts/doccode scripts/doccov scripts/layers scripts/sizes \
              tests/run
@@ -92,7 +95,7 @@ endif
 
 objects: $(OBJECTS) $(PIC)
 
-programs: $(PROGRAM) $(C_TESTS) $(CRASH)
+programs: $(PROGRAM) $(C_TESTS) $(CRASH) $(FUZZ)
 
 # A stamp is rewritten only when its text changes, so that other flags, or a
 # Lua file more or less, rebuild what they must.
@@ -149,6 +152,9 @@ $(COMPILE) -MMD -MP -o $@ $< $(OUT)/parts.a $(LUA_STATIC) $(LIBS)
 endef
 
 $(OUT)/tests/crash_%: tests/crash/%.c $(OUT)/parts.a
+	$(link_test)
+
+$(OUT)/tests/fuzz_%: tests/fuzz/%.c $(OUT)/parts.a
 	$(link_test)
 
 $(OUT)/tests/%: tests/c/%.c $(OUT)/parts.a

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -149,16 +150,34 @@ int child_wait(struct child *child, int64_t deadline)
     return rc;
   child->ended = 1;
   unlink_child(child);
+  /* Many may end and be kept for their results: not one descriptor each. */
+  if (!child->watched) {
+    fdio_close(child->pidfd);
+    child->pidfd = -1;
+  }
   object_reap(slot_at(child->slot));
   object_reap_orphans();
   alloc_trim(&slot_self->owned);
   return 0;
 }
 
+int child_watch(struct child *child)
+{
+  child->watched = 1;
+  if (child->pidfd >= 0) return child->pidfd;
+  int rc = fdio_reserve();
+  if (rc != 0) return rc;
+  int ready = eventfd(1, EFD_CLOEXEC);
+  if (ready < 0) return -errno;
+  child->pidfd = fdio_keep(ready);
+  return ready;
+}
+
 void child_free(struct child *child)
 {
   if (child->slot == 0) return;
   fdio_close(child->pidfd);
+  child->pidfd = -1;
   object_free_slot(child->slot);
   child->slot = 0;
 }

@@ -20,7 +20,8 @@ struct child {
   uint64_t generation; /* of the slot */
   uint64_t owner;      /* the slot of the process whose child it is */
   pid_t pid;
-  int pidfd;
+  int pidfd;   /* once it has ended: -1, unless somebody watches it */
+  int watched; /* its descriptor was given out */
   int ended;
   int exitcode;               /* once it has ended */
   struct child *next, **link; /* those that run; or NULL */
@@ -61,7 +62,11 @@ void child_flush(void);
 /* Waits for the end, then reaps. 0, -ETIMEDOUT or -EINTR. */
 int child_wait(struct child *child, int64_t deadline);
 
-/* Frees the slot of a child that has ended, and its pidfd. */
+/* A descriptor that is readable once the child has ended, also when that was
+   long ago; closed by child_free. -errno. */
+int child_watch(struct child *child);
+
+/* Frees the slot of a child that has ended, and its descriptor. */
 void child_free(struct child *child);
 
 /* The children that run, a list; those of the parent are not among them. */

@@ -16,7 +16,8 @@
 struct codec_out {
   unsigned char *base; /* the bytes; may move in `grow` */
   size_t used, size;   /* bytes written, bytes there is room for */
-  /* Makes room for `more` bytes behind `used`: 0 or -errno. */
+  /* Makes room for `more` bytes behind `used`: 0 or -errno. Called with the
+     stack frame of whoever called codec_encode. */
   int (*grow)(struct codec_out *out, size_t more);
   /* Is told of each distinct shared object in the encoding (by its offset in
      the shared heap), so that the message can hold a reference: 0 or -errno.

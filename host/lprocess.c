@@ -344,6 +344,13 @@ static int l_set_error_maker(lua_State *L)
 
 /* ---- properties ---- */
 
+static void push_sentinel(lua_State *L, struct process *process)
+{
+  int fd = child_watch(&process->child);
+  if (fd < 0) lsupport_fail(L, "cannot make a descriptor: eventfd", fd);
+  lua_pushinteger(L, fd);
+}
+
 static int push_property(lua_State *L, struct process *process, const char *key)
 {
   if (strcmp(key, "name") == 0)
@@ -357,7 +364,7 @@ static int push_property(lua_State *L, struct process *process, const char *key)
   else if (strcmp(key, "exitcode") == 0 && has_ended(L, process))
     lua_pushinteger(L, process->child.exitcode);
   else if (strcmp(key, "sentinel") == 0 && process->child.slot)
-    lua_pushinteger(L, check_started(L)->child.pidfd);
+    push_sentinel(L, check_started(L));
   else
     lua_pushnil(L);
   return 1;
