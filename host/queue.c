@@ -156,25 +156,28 @@ static int append(struct put *put, const struct queue_message *message)
   return 0;
 }
 
-/* Messages that the bound leaves room for. */
-static uint64_t room(struct queue *queue, uint64_t word)
+/* Messages that the bound leaves room for; if none, *seen is what was seen of
+   the other side. */
+static uint64_t room(struct queue *queue, uint64_t word, uint64_t *seen)
 {
   if (queue->maxsize == 0) return UINT64_MAX;
   uint64_t count = put_count(word);
-  if (count - queue->got_seen >= queue->maxsize)
-    queue->got_seen = got_count(load(&queue->got));
+  if (count - queue->got_seen >= queue->maxsize) {
+    *seen = load(&queue->got);
+    queue->got_seen = got_count(*seen);
+  }
   return queue->maxsize - (count - queue->got_seen);
 }
 
 /* Puts what there is room for, under the lock. */
 static int put_some(struct queue *queue, const struct queue_message *messages,
-                    size_t count, size_t *done)
+                    size_t count, size_t *done, uint64_t *seen)
 {
   struct put put;
   int rc = 0;
   begin_put(&put, queue);
   if (put.word & CLOSED) return -EPIPE;
-  uint64_t free = room(queue, put.word);
+  uint64_t free = room(queue, put.word, seen);
   if (free == 0) return -EAGAIN;
   if (count > free) count = free;
   size_t i = 0;
@@ -219,10 +222,10 @@ int queue_put(struct queue *queue, const struct queue_message *messages,
   int rc = 0, waited = 0;
   *done = 0;
   while (*done < count && rc == 0) {
-    uint64_t seen = load(&queue->got);
+    uint64_t seen = 0;
     size_t before = *done;
     lock_side(&queue->put_lock);
-    rc = put_some(queue, messages + before, count - before, done);
+    rc = put_some(queue, messages + before, count - before, done, &seen);
     pthread_mutex_unlock(&queue->put_lock);
     if (*done > before) notify(&queue->getters, &queue->put, *done - before);
     if (rc != -EAGAIN) continue;
@@ -313,21 +316,26 @@ static int read_one(struct get *get, struct queue_batch *batch)
   return 1;
 }
 
-/* Messages that can be got, under the lock; exact when fewer than wanted. */
-static uint64_t available(struct queue *queue, uint64_t word, uint64_t wanted)
+/* Messages that can be got, under the lock; exact when fewer than wanted, and
+   then *seen is what was seen of the other side. */
+static uint64_t available(struct queue *queue, uint64_t word, uint64_t wanted,
+                          uint64_t *seen)
 {
   uint64_t count = got_count(word);
-  if (queue->put_seen < count + wanted)
-    queue->put_seen = put_count(load(&queue->put));
+  if (queue->put_seen < count + wanted) {
+    *seen = load(&queue->put);
+    queue->put_seen = put_count(*seen);
+  }
   return queue->put_seen - count;
 }
 
 /* Gets what is there, under the lock. */
-static int get_some(struct queue *queue, struct queue_batch *batch)
+static int get_some(struct queue *queue, struct queue_batch *batch,
+                    uint64_t *seen)
 {
   struct get get;
   begin_get(&get, queue);
-  uint64_t there = available(queue, get.word, batch->max);
+  uint64_t there = available(queue, get.word, batch->max, seen);
   if (there == 0) return -EAGAIN;
   if (there > batch->max) there = batch->max;
   while (there-- > 0 && batch->used + HEAD <= batch->room) {
@@ -343,12 +351,11 @@ int queue_get(struct queue *queue, struct queue_batch *batch, int64_t deadline)
   int slept = 0;
   batch->count = batch->used = 0;
   for (;;) {
-    uint64_t seen = load(&queue->put);
+    uint64_t seen = 0;
     lock_side(&queue->get_lock);
-    int rc = get_some(queue, batch);
+    int rc = get_some(queue, batch, &seen);
     pthread_mutex_unlock(&queue->get_lock);
     if (LIKELY(rc == 0)) break;
-    if (put_count(seen) != put_count(load(&queue->put))) continue;
     if (seen & CLOSED) return -EPIPE;
     rc = doze(&queue->getters, &queue->put, seen, deadline);
     if (rc != 0) return rc;

@@ -34,15 +34,19 @@ struct queue {
   struct object object;
   uint64_t maxsize; /* messages; 0: no bound */
 
+  /* What one side alone uses; the words that the other side looks at stand on
+     lines of their own, so that a look does not take the lock's line away. */
   _Alignas(CACHE_LINE) pthread_mutex_t put_lock;
-  _Atomic uint64_t put; /* messages ever put << 2 | closed << 1 | turn */
-  uint64_t got_seen;    /* as producers last saw it, a lower bound */
+  uint64_t got_seen; /* as producers last saw it, a lower bound */
   struct queue_place tail[2];
+  /* Messages ever put << 2 | closed << 1 | turn. */
+  _Alignas(CACHE_LINE) _Atomic uint64_t put;
 
   _Alignas(CACHE_LINE) pthread_mutex_t get_lock;
-  _Atomic uint64_t got; /* messages ever got << 1 | turn */
-  uint64_t put_seen;    /* as consumers last saw it, a lower bound */
+  uint64_t put_seen; /* as consumers last saw it, a lower bound */
   struct queue_place head[2];
+  /* Messages ever got << 1 | turn. */
+  _Alignas(CACHE_LINE) _Atomic uint64_t got;
 
   _Alignas(CACHE_LINE) _Atomic uint32_t getters; /* some may be asleep */
   _Atomic uint32_t putters;
