@@ -12,7 +12,8 @@
 #include "defs.h"
 
 #define SPIN_NS 5000
-#define LOOKS 8 /* between two readings of the clock */
+#define PATIENCE 80 /* pauses before a patient look, some 10 ns each */
+#define LOOKS 8     /* between two readings of the clock */
 
 /* One call: 0 woken or changed, -ETIMEDOUT, -EINTR. */
 static int sleep_for(_Atomic uint32_t *word, uint32_t seen, int64_t time)
@@ -53,12 +54,12 @@ static int count_cpus(void)
   return cpus;
 }
 
-int futex_spin(_Atomic uint32_t *word, uint32_t seen)
+int futex_spin(_Atomic uint32_t *word, uint32_t seen, int patient)
 {
   if (count_cpus() < 2) return 0;
+  for (int i = 0; patient && i < PATIENCE; i++) futex_pause();
   int64_t end = clock_now() + SPIN_NS;
   do {
-    /* First some time for the other side to get ahead, then a look. */
     for (int i = 0; i < LOOKS; i++) {
       futex_pause();
       if (atomic_load_explicit(word, memory_order_acquire) != seen) return 1;

@@ -22,9 +22,11 @@ int futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
 /* Wakes up to `count` sleepers; returns how many were woken. */
 int futex_wake(_Atomic uint32_t *word, int count);
 
-/* Spins for a few microseconds while *word == seen. 1: it has changed. 0: it
+/* Spins for a few microseconds while *word == seen; `patient`: looks after most
+   of a microsecond only, so that the other side gets ahead and the word's line
+   of cache does not change hands for every message. 1: it has changed. 0: it
    has not, or this machine has one CPU: sleep. */
-int futex_spin(_Atomic uint32_t *word, uint32_t seen);
+int futex_spin(_Atomic uint32_t *word, uint32_t seen, int patient);
 
 /* Tells the processor that this is a spinning loop. */
 static inline void futex_pause(void)

@@ -201,13 +201,18 @@ static void notify(_Atomic uint32_t *sleepers, _Atomic uint64_t *word,
   futex_wake(low_half(word), count > INT32_MAX ? INT32_MAX : (int)count);
 }
 
+/* Whether this process has put anything since it last got something: then it
+   talks with another, and the answer should be seen at once. One that only
+   gets, or only puts, had better be patient. */
+static int talking;
+
 /* Sleeps until the word is no longer `seen`. 0: look again. */
 static int doze(_Atomic uint32_t *sleepers, _Atomic uint64_t *word,
                 uint64_t seen, int64_t deadline)
 {
   _Atomic uint32_t *half = low_half(word);
   if (deadline == CLOCK_PAST) return -ETIMEDOUT;
-  if (futex_spin(half, (uint32_t)seen)) return 0;
+  if (futex_spin(half, (uint32_t)seen, !talking)) return 0;
   atomic_store(sleepers, 1);
   int rc = futex_wait(half, (uint32_t)seen, deadline);
   /* One was woken, others may sleep on: the next to notify must look. */
@@ -221,6 +226,7 @@ int queue_put(struct queue *queue, const struct queue_message *messages,
 {
   int rc = 0, waited = 0;
   *done = 0;
+  talking = 1;
   while (*done < count && rc == 0) {
     uint64_t seen = 0;
     size_t before = *done;
@@ -361,6 +367,7 @@ int queue_get(struct queue *queue, struct queue_batch *batch, int64_t deadline)
     if (rc != 0) return rc;
     slept = 1;
   }
+  talking = 0;
   if (queue->maxsize) notify(&queue->putters, &queue->got, batch->count);
   /* Woken for one message, there may be more: pass it on. */
   if (slept && queue_size(queue) > 0) notify(&queue->getters, &queue->put, 1);

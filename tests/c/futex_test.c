@@ -87,10 +87,10 @@ static void test_spin(void **state)
 {
   (void)state;
   _Atomic uint32_t word = 7;
-  assert_int_equal(futex_spin(&word, 7), 0);
+  assert_int_equal(futex_spin(&word, 7, 0), 0);
   cpu_set_t set;
   assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
-  assert_int_equal(futex_spin(&word, 8), CPU_COUNT(&set) > 1);
+  assert_int_equal(futex_spin(&word, 8, 1), CPU_COUNT(&set) > 1);
 }
 
 int main(void)

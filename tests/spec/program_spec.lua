@@ -28,7 +28,7 @@ local function count(text, pattern)
 end
 
 -- For programs under a limit of memory: a sanitiser reserves more.
-local function needs_little(name, body)
+local function within(name, body)
   if helper.sanitised then
     pending(name)
   else
@@ -431,7 +431,7 @@ for _, method in ipairs(helper.methods) do
       assert.same({ "works", "0", "1" }, { list[2], list[3], list[4] })
     end)
 
-    needs_little("for want of memory is an error, and the next works", function()
+    within("for want of memory is an error, and the next works", function()
       local output, errors, status = run(method, [[
         local q = mp.Queue()
         local list, failed = {}, nil
@@ -454,7 +454,7 @@ for _, method in ipairs(helper.methods) do
       assert.same({ "works", "works" }, { list[2], list[3] })
     end)
 
-    needs_little("for want of address space at the first use says so", function()
+    within("for want of address space at the first use says so", function()
       local output, errors, status = run(method, [[
         local ok, message = pcall(function()
           local q = mp.Queue()
