@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -108,6 +109,7 @@ int forkserver_start(lua_State *L, struct child *child, int preload)
   int pidfd = process_open(pid);
   if (pidfd < 0) {
     kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
     return pidfd;
   }
   child_started(child, pid, pidfd);

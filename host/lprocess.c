@@ -138,7 +138,7 @@ static int push_call(lua_State *L)
   lua_getfield(L, start, "target");
   lua_getfield(L, start, "args");
   int args = lua_gettop(L);
-  luaL_checkstack(L, count + 2, "too many arguments");
+  luaL_checkstack(L, count + LUA_MINSTACK, "too many arguments");
   lua_pushvalue(L, args - 1);
   for (int i = 1; i <= count; i++) lua_rawgeti(L, args, i);
   return count;
