@@ -6,7 +6,6 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <lualib.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "handle.h"
 #include "heap.h"
 #include "interrupt.h"
+#include "luaheap.h"
 #include "object.h"
 #include "process.h"
 #include "queue.h"
@@ -179,21 +179,13 @@ static int open_all(lua_State *L)
   return 0;
 }
 
-/* Large strings come and go with messages, and fresh pages are dear: memory to
-   32 MiB a piece (the most that the C library takes) is kept to be used again,
-   up to 64 MiB of it. */
-static void keep_memory_warm(void)
-{
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 64 << 20);
-}
-
 lua_State *state_new(int ignore_environment)
 {
   static const char *const command[] = {"moonfork", CHILD_OPTION, NULL};
-  keep_memory_warm();
+  luaheap_open();
   lua_State *L = luaL_newstate();
   if (L == NULL) return NULL;
+  lua_setallocf(L, luaheap_allocate, NULL); /* small blocks are alike */
   child_set_command(command, "%s");
   lua_pushcfunction(L, open_all);
   lua_pushboolean(L, ignore_environment);
