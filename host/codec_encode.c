@@ -179,6 +179,9 @@ static void put_userdata(struct codec_encoder *e, int index)
   if (!handle) {
     refuse(e, index);
   }
+  if (handle->id.offset == 0) {
+    codec_fail(e, "a shared object that was given back cannot be sent");
+  }
   put_handle(e, handle);
 }
 

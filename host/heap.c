@@ -93,6 +93,7 @@ int heap_attach(int fd)
 {
   struct stat status;
   if (fstat(fd, &status) != 0) return -errno;
+  if ((uint64_t)status.st_size < SMALLEST) return -EPROTO;
   descriptor = fd;
   int rc = map((uint64_t)status.st_size);
   if (rc == 0 && heap->magic != MAGIC) {

@@ -44,7 +44,8 @@ struct slot {
   pthread_mutex_t life;
   uint64_t parent;          /* the parent's slot; 0 in the main process */
   _Atomic uint32_t entered; /* by the process: it runs under this slot */
-  _Atomic uint32_t pid;     /* by the one who forks, before the child runs */
+  _Atomic uint32_t pid;     /* by the process; under a forkserver by the
+                           kernel already, before it runs */
   uint32_t parent_pid;      /* by the parent, before the start, as the rest: */
   uint32_t flags;
   uint64_t seeds[2];    /* for math.randomseed */

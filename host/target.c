@@ -236,12 +236,21 @@ static int run(lua_State *L)
   fail(fresh, "error");
 }
 
+/* What came out of `run`: too little memory, most likely, even to say so. */
+static int fail_outside(lua_State *L)
+{
+  wrap_error(L);
+  fail(L, "error");
+}
+
 /* The function, the coroutine, the target and its arguments are at the top. */
 _Noreturn static void call_run(lua_State *L, int arguments)
 {
   lua_pcall(L, arguments + 2, 0, 0);
-  wrap_error(L);
-  fail(L, "error");
+  lua_pushcfunction(L, fail_outside);
+  lua_insert(L, -2);
+  lua_pcall(L, 1, 0, 0);
+  _exit(1);
 }
 
 static void push_run(lua_State *L, int arguments)

@@ -63,6 +63,16 @@ function TestQueue:test_metamethods_refuse_another_self()
   end
 end
 
+function TestQueue:test_one_given_back_is_of_no_use()
+  local queue = mp.Queue()
+  getmetatable(queue).__gc(queue)
+  getmetatable(queue).__gc(queue)
+  raises("given back", function() queue:put(1) end)
+  raises("given back", function() self.q:put { queue } end)
+  raises("given back", function() mp.encode(queue) end)
+  lu.assertEquals(self.q:size(), 0)
+end
+
 function TestQueue:test_cannot_be_assigned_to()
   raises("", function() self.q.x = 1 end)
   raises("", function() self.q[1] = 1 end)
