@@ -11,7 +11,6 @@
 #include "defs.h"
 #include "heap.h"
 #include "object.h"
-#include "queue.h"
 #include "slot.h"
 
 #define PAGE UINT64_C(4096)
@@ -219,17 +218,15 @@ static void enter_slot(struct check *check, uint64_t at)
 
 static void place_part(uint64_t at, void *check)
 {
-  place_held(check, at, "a queue");
+  place_held(check, at, "an object");
 }
 
 static void enter_object(struct check *check, uint64_t at)
 {
   const struct object *object = heap_at(at);
-  if (object->type >= OBJECT_TYPES)
-    complain(check, "%#" PRIx64 " is an object of no type", at);
-  if (object->type == OBJECT_QUEUE &&
-      queue_visit(heap_at(at), place_part, check) != 0)
-    complain(check, "%#" PRIx64 " is a queue with a torn chain", at);
+  if (object_visit_blocks(at, place_part, check) != 0)
+    complain(check, "%#" PRIx64 ", an object of type %" PRIu64 ", is torn", at,
+             object->type);
 }
 
 /* An object may be referred to from many blocks; those are its places. */
@@ -258,12 +255,9 @@ static void follow(struct check *check)
     check->pending = entry->next;
     uint64_t at = entry->at;
     enum block_kind kind = block_kind(head_at(at)->meta);
-    if (entry->is_process)
-      enter_slot(check, at);
-    else if (kind == BLOCK_OBJECT)
-      enter_object(check, at);
-    else if (kind != BLOCK_FREE)
-      enter_references(check, at);
+    if (entry->is_process) enter_slot(check, at);
+    if (kind == BLOCK_OBJECT) enter_object(check, at);
+    if (!entry->is_process && kind != BLOCK_FREE) enter_references(check, at);
   }
 }
 

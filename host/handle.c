@@ -3,22 +3,20 @@
 #include "handle.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "defs.h"
 #include "lsupport.h"
 #include "object.h"
 
-static struct {
-  const char *name, *module;
-} types[OBJECT_TYPES];
+static const struct handle_type *types[OBJECT_TYPES];
 
 static const char known;  /* key of the registry: generation -> handle */
 static const char marker; /* in the metatable of every handle */
 
-void handle_set_type(unsigned type, const char *name, const char *module)
+void handle_set_type(unsigned type, const struct handle_type *description)
 {
-  types[type].name = name;
-  types[type].module = module;
+  types[type] = description;
 }
 
 /* Pushes the table of this process's handles, which keeps none alive. */
@@ -35,13 +33,19 @@ static void push_known(lua_State *L)
   lua_rawsetp(L, LUA_REGISTRYINDEX, &known);
 }
 
+static int is_in_use(const struct handle *handle)
+{
+  const struct handle_type *type = types[handle->type];
+  return type->is_in_use && type->is_in_use(heap_at(handle->id.offset));
+}
+
 /* A forked child gives nothing back that its parent still uses: what it
    inherited is held for it until it ends. */
 static int collect(lua_State *L)
 {
   struct handle *handle = handle_test(L, 1);
   luaL_argexpected(L, handle, 1, "shared object");
-  if (handle->holder && handle->owner == slot_self_at) {
+  if (handle->holder && handle->owner == slot_self_at && !is_in_use(handle)) {
     object_release(handle->holder);
     handle->holder = 0;
     handle->id = (struct handle_id){0, 0};
@@ -53,7 +57,7 @@ static int describe(lua_State *L)
 {
   const struct handle *handle = handle_test(L, 1);
   luaL_argexpected(L, handle, 1, "shared object");
-  lua_pushfstring(L, "%s: %p", types[handle->type].name,
+  lua_pushfstring(L, "%s: %p", types[handle->type]->name,
                   (void *)(uintptr_t)handle->id.offset);
   return 1;
 }
@@ -63,7 +67,7 @@ void handle_new_type(lua_State *L, unsigned type, const luaL_Reg *methods,
 {
   static const luaL_Reg shared[] = {
       {"__gc", collect}, {"__tostring", describe}, {NULL, NULL}};
-  if (!luaL_newmetatable(L, types[type].name)) return;
+  if (!luaL_newmetatable(L, types[type]->name)) return;
   luaL_setfuncs(L, shared, 0);
   luaL_setfuncs(L, metamethods, 0);
   lua_newtable(L);
@@ -77,18 +81,20 @@ void handle_new_type(lua_State *L, unsigned type, const luaL_Reg *methods,
 /* Pushes the metatable of a type; loads its module the first time. */
 static void push_metatable(lua_State *L, unsigned type)
 {
-  if (luaL_getmetatable(L, types[type].name) == LUA_TTABLE) return;
+  if (luaL_getmetatable(L, types[type]->name) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_getglobal(L, "require");
-  lua_pushstring(L, types[type].module);
+  lua_pushstring(L, types[type]->module);
   lua_call(L, 1, 0);
-  luaL_getmetatable(L, types[type].name);
+  luaL_getmetatable(L, types[type]->name);
 }
 
 struct handle *handle_new(lua_State *L, unsigned type)
 {
-  struct handle *handle = lua_newuserdatauv(L, sizeof *handle, 0);
-  *handle = (struct handle){.type = type};
+  size_t size = types[type]->size ? types[type]->size : sizeof(struct handle);
+  struct handle *handle = lua_newuserdatauv(L, size, types[type]->values);
+  memset(handle, 0, size);
+  handle->type = type;
   push_metatable(L, type);
   lua_setmetatable(L, -2);
   return handle;
@@ -101,6 +107,7 @@ void handle_fill(lua_State *L, struct handle *handle, uint64_t at,
   handle->id = (struct handle_id){at, object->block.generation};
   handle->holder = holder;
   handle->owner = slot_self_at;
+  if (types[handle->type]->fill) types[handle->type]->fill(handle);
   push_known(L);
   lua_pushvalue(L, -2);
   lua_rawseti(L, -2, (lua_Integer)handle->id.generation);
@@ -159,8 +166,8 @@ void *handle_check(lua_State *L, int index, unsigned type)
 {
   const struct handle *handle = check_fast(L, index);
   if (UNLIKELY(handle == NULL))
-    handle = luaL_checkudata(L, index, types[type].name);
+    handle = luaL_checkudata(L, index, types[type]->name);
   if (UNLIKELY(handle->id.offset == 0))
-    luaL_error(L, "attempt to use a %s that was given back", types[type].name);
+    luaL_error(L, "attempt to use a %s that was given back", types[type]->name);
   return heap_at(handle->id.offset);
 }

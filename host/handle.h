@@ -25,9 +25,24 @@ struct handle {
   unsigned type;   /* enum object_type of object.h */
 };
 
-/* Says how the objects of a type look in Lua: the name of their metatable and
-   the module that makes it. Once, before the first is pushed. */
-void handle_set_type(unsigned type, const char *name, const char *module);
+/* How the objects of a type look in Lua. */
+struct handle_type {
+  const char *name;   /* of their metatable */
+  const char *module; /* that makes it */
+  size_t size;        /* of the userdata, struct handle first; 0: no more */
+  int values;         /* user values */
+  /* Tells whether this process uses the object in a way that forbids to give it
+     back (a lock that it holds); then it is kept to the process's end, though
+     its handle was collected. NULL: never. */
+  int (*is_in_use)(const void *object);
+  /* Called when a handle has come to stand for an object, to fill the rest of
+     the userdata. NULL: there is no more. */
+  void (*fill)(struct handle *handle);
+};
+
+/* Says so; once, before the first is pushed. The description stays the
+   caller's. */
+void handle_set_type(unsigned type, const struct handle_type *description);
 
 /* Pushes the metatable of a type, made at the first call: with `methods` in the
    table at __index, `metamethods`, and what all handles share. */

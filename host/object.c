@@ -8,11 +8,11 @@
 #include "defs.h"
 #include "heap.h"
 
-static object_destroyer *destroyers[OBJECT_TYPES];
+static struct object_kind kinds[OBJECT_TYPES];
 
-void object_set_destroyer(enum object_type type, object_destroyer *destroy)
+void object_set_kind(enum object_type type, const struct object_kind *kind)
 {
-  destroyers[type] = destroy;
+  kinds[type] = *kind;
 }
 
 static struct object *object_at(uint64_t offset)
@@ -174,8 +174,15 @@ static void drop_reference(uint64_t block, struct slot *owner)
   if (count == 0) alloc_push_in_transaction(&owner->owned, object);
 }
 
-/* Frees a block that is no object: its references first. */
-static void dispose_block(uint64_t block, struct slot *owner)
+int object_visit_blocks(uint64_t object, object_visit *visit, void *context)
+{
+  uint64_t type = object_at(object)->type;
+  if (type >= OBJECT_TYPES) return -EIO;
+  object_visitor *visitor = kinds[type].visit;
+  return visitor ? visitor(object, visit, context) : 0;
+}
+
+void object_free(uint64_t block, struct slot *owner)
 {
   heap_begin();
   while (block_references(((struct block *)heap_at(block))->meta) > 0) {
@@ -191,11 +198,11 @@ void object_dispose(uint64_t block, struct slot *owner)
   const struct object *object = object_at(block);
   object_destroyer *destroy = NULL;
   if (block_kind(object->block.meta) == BLOCK_OBJECT)
-    destroy = destroyers[object->type];
+    destroy = kinds[object->type].destroy;
   if (destroy)
     destroy(block, owner);
   else
-    dispose_block(block, owner);
+    object_free(block, owner);
 }
 
 /* Disposes of all that stands in a list, and what is added meanwhile. */

@@ -17,6 +17,18 @@
 enum object_type {
   OBJECT_UNBORN = 0, /* not yet complete: nothing to take apart */
   OBJECT_QUEUE,
+  OBJECT_LOCK,
+  OBJECT_RLOCK,
+  OBJECT_SEMAPHORE,
+  OBJECT_EVENT,
+  OBJECT_CONDITION,
+  OBJECT_BARRIER,
+  OBJECT_ARRAY,
+  OBJECT_SLICE,
+  OBJECT_VALUE,
+  OBJECT_DICT,
+  OBJECT_PIPE,
+  OBJECT_CONNECTION,
   OBJECT_TYPES, /* how many there are */
 };
 
@@ -32,8 +44,26 @@ struct object {
    again after it was killed at any point. */
 typedef void object_destroyer(uint64_t object, struct slot *slot);
 
-/* Says how objects of a type are taken apart; once, before any is made. */
-void object_set_destroyer(enum object_type type, object_destroyer *destroy);
+/* Calls `visit` for each block that an object holds (not those that it refers
+   to); for checks, while nobody else is at it. 0, or -EIO when the object is
+   torn. */
+typedef void object_visit(uint64_t block, void *context);
+typedef int object_visitor(uint64_t object, object_visit *visit, void *context);
+
+/* What differs from one type to another. */
+struct object_kind {
+  object_destroyer *destroy; /* NULL: object_free does it */
+  object_visitor *visit;     /* NULL: it holds no blocks */
+};
+
+/* Says how objects of a type are dealt with; once, before any is made. */
+void object_set_kind(enum object_type type, const struct object_kind *kind);
+
+/* Calls the type's visitor. */
+int object_visit_blocks(uint64_t object, object_visit *visit, void *context);
+
+/* The end of a destroyer: drops the references of the block, then frees it. */
+void object_free(uint64_t block, struct slot *owner);
 
 /* A new object of `size` bytes in all, zeroed behind its head, still of type
    UNBORN and owned by this process. 0 or -errno. */

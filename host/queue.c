@@ -401,9 +401,33 @@ static void destroy(uint64_t offset, struct slot *slot)
   heap_end();
 }
 
+/* The chain of chunks, and the blocks of messages. -EIO when the chain does not
+   lead from its head to its tail. */
+static int visit_blocks(uint64_t offset, object_visit *visit, void *context)
+{
+  struct queue *queue = heap_at(offset);
+  uint64_t put = load(&queue->put), got = load(&queue->got);
+  struct queue_place at = queue->head[got & TURN];
+  struct queue_place end = queue->tail[put & TURN];
+  visit(at.chunk, context);
+  for (uint64_t left = put_count(put) - got_count(got); left > 0; left--) {
+    const uint64_t *words = words_at(at);
+    if ((words[0] & 0xff) == RECORD_JUMP) {
+      at = (struct queue_place){words[1], sizeof(struct block)};
+      visit(at.chunk, context);
+      words = words_at(at);
+    }
+    int is_block = (words[0] & 0xff) == RECORD_BLOCK;
+    if (is_block) visit(words[1], context);
+    at.at += HEAD + (is_block ? HEAD : padded(words[0] >> 8));
+  }
+  return at.chunk == end.chunk && at.at == end.at ? 0 : -EIO;
+}
+
 void queue_setup(void)
 {
-  object_set_destroyer(OBJECT_QUEUE, destroy);
+  static const struct object_kind kind = {destroy, visit_blocks};
+  object_set_kind(OBJECT_QUEUE, &kind);
 }
 
 /* Gives a new queue its first chunk, which stays this process's. */
@@ -476,24 +500,4 @@ int queue_join(struct queue *queue, int64_t deadline)
     int rc = doze(&queue->joiners, &queue->done, done, deadline);
     if (rc != 0) return rc;
   }
-}
-
-int queue_visit(struct queue *queue, queue_visitor *visit, void *context)
-{
-  uint64_t put = load(&queue->put), got = load(&queue->got);
-  struct queue_place at = queue->head[got & TURN];
-  struct queue_place end = queue->tail[put & TURN];
-  visit(at.chunk, context);
-  for (uint64_t left = put_count(put) - got_count(got); left > 0; left--) {
-    const uint64_t *words = words_at(at);
-    if ((words[0] & 0xff) == RECORD_JUMP) {
-      at = (struct queue_place){words[1], sizeof(struct block)};
-      visit(at.chunk, context);
-      words = words_at(at);
-    }
-    int is_block = (words[0] & 0xff) == RECORD_BLOCK;
-    if (is_block) visit(words[1], context);
-    at.at += HEAD + (is_block ? HEAD : padded(words[0] >> 8));
-  }
-  return at.chunk == end.chunk && at.at == end.at ? 0 : -EIO;
 }

@@ -107,10 +107,4 @@ int queue_task_done(struct queue *queue);
 /* Waits until that was said of every message put. 0, -ETIMEDOUT, -EINTR. */
 int queue_join(struct queue *queue, int64_t deadline);
 
-/* Calls `visit` for each block that the queue holds, chunks and messages; for
-   checks, while nobody else is at it. 0, or -EIO when the chain of chunks does
-   not lead from its head to its tail. */
-typedef void queue_visitor(uint64_t block, void *context);
-int queue_visit(struct queue *queue, queue_visitor *visit, void *context);
-
 #endif

@@ -96,6 +96,15 @@ int slot_is_dead(struct slot *slot)
   return 1;
 }
 
+int slot_lives(uint64_t offset, uint64_t generation)
+{
+  /* Under the heap lock the slot stays what it is while it is looked at. */
+  heap_begin();
+  int lives = is_slot(offset, generation) && !slot_is_dead(slot_at(offset));
+  heap_end();
+  return lives;
+}
+
 int slot_give_up(struct slot *slot)
 {
   heap_begin();

@@ -78,6 +78,10 @@ int slot_enter(uint64_t slot, uint64_t generation);
    nothing of it runs any more. */
 int slot_is_dead(struct slot *slot);
 
+/* True while the process of the slot with that generation runs, or has yet to
+   enter it; false once it has ended, also when the slot was given back. */
+int slot_lives(uint64_t slot, uint64_t generation);
+
 /* For the slot of a process that was never seen to run, once its parent is
    dead. True when it has not entered the slot, and now it cannot. */
 int slot_give_up(struct slot *slot);

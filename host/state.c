@@ -155,10 +155,35 @@ static void replace_exit(lua_State *L)
 
 /* ---- states ---- */
 
-void state_prepare(lua_State *L, const char *sources)
+/* What is shared, and how it looks in Lua. */
+#define CORE(part) "moonfork.core." part
+static const struct handle_type types[OBJECT_TYPES] = {
+    [OBJECT_QUEUE] = {.name = "moonfork.Queue", .module = CORE("queue")},
+    [OBJECT_LOCK] = {.name = "moonfork.Lock", .module = CORE("sync")},
+    [OBJECT_RLOCK] = {.name = "moonfork.RLock", .module = CORE("sync")},
+    [OBJECT_SEMAPHORE] = {.name = "moonfork.Semaphore", .module = CORE("sync")},
+    [OBJECT_EVENT] = {.name = "moonfork.Event", .module = CORE("sync")},
+    [OBJECT_CONDITION] = {.name = "moonfork.Condition",
+                          .module = CORE("condition")},
+    [OBJECT_BARRIER] = {.name = "moonfork.Barrier", .module = CORE("barrier")},
+    [OBJECT_ARRAY] = {.name = "moonfork.Array", .module = CORE("array")},
+    [OBJECT_SLICE] = {.name = "moonfork.Array", .module = CORE("array")},
+    [OBJECT_VALUE] = {.name = "moonfork.Value", .module = CORE("array")},
+    [OBJECT_DICT] = {.name = "moonfork.Dict", .module = CORE("dict")},
+    [OBJECT_CONNECTION] = {.name = "moonfork.Connection",
+                           .module = CORE("connection")},
+};
+
+static void set_types(void)
 {
   queue_setup();
-  handle_set_type(OBJECT_QUEUE, "moonfork.Queue", "moonfork.core.queue");
+  for (unsigned i = 0; i < OBJECT_TYPES; i++)
+    if (types[i].name) handle_set_type(i, &types[i]);
+}
+
+void state_prepare(lua_State *L, const char *sources)
+{
+  set_types();
   finalizers_open(L);
   replace_exit(L);
   codec_open(L);
