@@ -1,52 +1,44 @@
-/* step.c - kills a process at each instruction of each operation.
-   For every operation on the heap, on objects and on queues, and for every
-   number of instructions: a victim with a slot of its own is killed there. The
-   survivor reaps it, goes on with the queue, finds each message that was
-   acknowledged, whole and in order, and at most those under way beside them;
-   then it gives back all that it holds, and the heap must be empty and whole.
-   MOONFORK_STEP_STRIDE=n in the environment tries each n-th instruction.
+/* step.c - kills a process at each instruction of what it does to the heap, to
+   objects, slots and queues. The survivor goes on with the queue and finds each
+   message that was acknowledged, whole and in order, and at most those under
+   way beside them. How it is driven is in stepper.h.
    SPDX-License-Identifier: MIT */
-#define SUPPORT_ALONE
-#include "../c/support.h"
-
-#include <sched.h>
-#include <stdatomic.h>
+#include "stepper.h"
 
 #include "registry.h"
-#include "trap.h"
 
 #define SMALL 8     /* bytes of a message without a block: its number */
 #define LARGE 10000 /* of one with a block */
-#define WORKERS 2   /* operations tried at the same time */
-#define MOST 4      /* failures that are told of one operation */
-#define TRIES 50    /* to kill one where it should be */
 #define EXTRA 3     /* messages that the survivor puts itself */
 
 struct operation {
-  const char *name;
-  void (*setup)(void);   /* what is there, before the victim starts */
-  void (*prepare)(void); /* by the victim, before it is stepped */
-  void (*run)(void);     /* stepped */
-  int (*verify)(void);   /* by the survivor, beside the messages; may be NULL */
-  uint64_t adds, takes;  /* messages */
+  struct step step;
+  uint64_t adds, takes; /* messages */
   uint64_t maxsize;
 };
 
 /* The same in every process; set up before a victim starts. */
 static struct world {
-  uint64_t queue, holder, other, other_holder, slot, generation;
+  uint64_t queue, holder, other, other_holder;
   uint64_t before; /* messages in the queue, numbered from `first` */
   uint64_t first;
-  uint64_t published; /* blocks that stay, for good */
 } world;
 
 /* What the victim notes, where it outlives it. */
-static struct notes {
-  volatile int acknowledged;
+struct notes {
   uint64_t block, more, holder, object;
-} * notes;
+};
 
-static const struct operation *operation;
+static struct notes *notes(void)
+{
+  return stepper_notes;
+}
+
+static const struct operation *operation(void)
+{
+  return (const struct operation *)stepper_now;
+}
+
 static unsigned char buffer[QUEUE_INLINE];
 static struct queue_item items[16];
 
@@ -105,10 +97,6 @@ static int get_one(uint64_t *number)
 }
 
 /* ---- what is there before ---- */
-
-static void set_up_nothing(void)
-{
-}
 
 static void set_up_small(void)
 {
@@ -171,19 +159,15 @@ static void set_up_warm_memory(void)
 
 /* ---- the operations ---- */
 
-static void prepare_nothing(void)
-{
-}
-
 static void prepare_block(void)
 {
-  notes->block = make_large(world.before);
+  notes()->block = make_large(world.before);
 }
 
 static void prepare_blocks(void)
 {
-  notes->block = make_large(world.before + 1);
-  notes->more = make_large(world.before + 3);
+  notes()->block = make_large(world.before + 1);
+  notes()->more = make_large(world.before + 3);
 }
 
 static void run_put(void)
@@ -193,7 +177,7 @@ static void run_put(void)
 
 static void run_put_block(void)
 {
-  put_large(queue(), notes->block);
+  put_large(queue(), notes()->block);
 }
 
 static void run_put_batch(void)
@@ -205,8 +189,8 @@ static void run_put_batch(void)
     numbers[i] = world.before + i;
     messages[i] = (struct queue_message){.bytes = &numbers[i], .size = SMALL};
   }
-  messages[1] = (struct queue_message){.block = notes->block, .size = LARGE};
-  messages[3] = (struct queue_message){.block = notes->more, .size = LARGE};
+  messages[1] = (struct queue_message){.block = notes()->block, .size = LARGE};
+  messages[3] = (struct queue_message){.block = notes()->more, .size = LARGE};
   CHECK(queue_put(queue(), messages, 5, CLOCK_PAST, &done) == 0);
 }
 
@@ -215,9 +199,9 @@ static void run_get(void)
   struct queue_batch batch = {.buffer = buffer,
                               .room = sizeof buffer,
                               .items = items,
-                              .max = operation->takes};
+                              .max = operation()->takes};
   CHECK(queue_get(queue(), &batch, CLOCK_PAST) == 0);
-  CHECK(batch.count == operation->takes);
+  CHECK(batch.count == operation()->takes);
 }
 
 static void run_close(void)
@@ -232,7 +216,7 @@ static void run_task_done(void)
 
 static void run_create(void)
 {
-  CHECK(queue_create(5, &notes->object, &notes->holder) == 0);
+  CHECK(queue_create(5, &notes()->object, &notes()->holder) == 0);
 }
 
 /* A queue of its own, with messages, one of which refers to another queue that
@@ -240,9 +224,9 @@ static void run_create(void)
 static void prepare_queues(void)
 {
   uint64_t inner, inner_holder;
-  CHECK(queue_create(0, &notes->object, &notes->holder) == 0);
+  CHECK(queue_create(0, &notes()->object, &notes()->holder) == 0);
   CHECK(queue_create(0, &inner, &inner_holder) == 0);
-  struct queue *own = heap_at(notes->object);
+  struct queue *own = heap_at(notes()->object);
   put_small(heap_at(inner), 1);
   put_large(heap_at(inner), make_large(2));
   put_small(own, 1);
@@ -259,44 +243,45 @@ static void prepare_queues(void)
 
 static void run_release(void)
 {
-  object_release(notes->holder);
+  object_release(notes()->holder);
 }
 
 static void run_alloc(void)
 {
-  CHECK(alloc_block(200, BLOCK_BYTES, &slot_self->owned, &notes->block) == 0);
+  CHECK(alloc_block(200, BLOCK_BYTES, &slot_self->owned, &notes()->block) == 0);
 }
 
 static void run_alloc_large(void)
 {
-  CHECK(alloc_block(70000, BLOCK_BYTES, &slot_self->owned, &notes->block) == 0);
+  CHECK(alloc_block(70000, BLOCK_BYTES, &slot_self->owned, &notes()->block) ==
+        0);
 }
 
 static void run_free(void)
 {
-  alloc_free(notes->block);
+  alloc_free(notes()->block);
 }
 
 static void run_hold(void)
 {
   uint64_t generation = queue()->object.block.generation;
-  CHECK(object_hold(world.queue, generation, &notes->holder) == 0);
+  CHECK(object_hold(world.queue, generation, &notes()->holder) == 0);
 }
 
 static void prepare_plain_block(void)
 {
-  CHECK(alloc_block(100, BLOCK_BYTES, &slot_self->owned, &notes->block) == 0);
+  CHECK(alloc_block(100, BLOCK_BYTES, &slot_self->owned, &notes()->block) == 0);
 }
 
 static void run_refer(void)
 {
-  object_refer(notes->block, world.queue);
-  object_refer(notes->block, world.other);
+  object_refer(notes()->block, world.queue);
+  object_refer(notes()->block, world.other);
 }
 
 static void run_slot_create(void)
 {
-  CHECK(slot_create(&notes->object) == 0);
+  CHECK(slot_create(&notes()->object) == 0);
 }
 
 static void prepare_slot(void)
@@ -306,7 +291,7 @@ static void prepare_slot(void)
 
 static void run_inherit(void)
 {
-  CHECK(object_inherit(slot_at(notes->object)) == 0);
+  CHECK(object_inherit(slot_at(notes()->object)) == 0);
 }
 
 static void prepare_heir(void)
@@ -317,8 +302,8 @@ static void prepare_heir(void)
 
 static void run_reap(void)
 {
-  object_reap(slot_at(notes->object));
-  object_free_slot(notes->object);
+  object_reap(slot_at(notes()->object));
+  object_free_slot(notes()->object);
 }
 
 static void run_publish(void)
@@ -328,7 +313,7 @@ static void run_publish(void)
 
 static void run_publish_block(void)
 {
-  slot_publish_block(RESULT_VALUES, notes->block, LARGE);
+  slot_publish_block(RESULT_VALUES, notes()->block, LARGE);
 }
 
 static void run_trim(void)
@@ -346,7 +331,7 @@ static void run_register(void)
 static int verify_closed(void)
 {
   int closed = queue_is_closed(queue());
-  if (notes->acknowledged && !closed) return 0;
+  if (stepper_acknowledged() && !closed) return 0;
   /* Open again, so that the survivor can put. */
   if (closed) atomic_fetch_sub(&queue()->put, 2);
   return 1;
@@ -355,23 +340,24 @@ static int verify_closed(void)
 static int verify_task_done(void)
 {
   uint64_t done = atomic_load(&queue()->done);
-  return done == 1 || (done == 0 && !notes->acknowledged);
+  return done == 1 || (done == 0 && !stepper_acknowledged());
 }
 
 static int verify_registered(void)
 {
   const void *bytes;
   size_t size;
-  if (registry_find("name", 4, &bytes, &size) != 0) return !notes->acknowledged;
-  world.published = 1;
+  if (registry_find("name", 4, &bytes, &size) != 0)
+    return !stepper_acknowledged();
+  stepper_stays = 1;
   return size == 18 && memcmp(bytes, "what it stands for", 18) == 0;
 }
 
 static int verify_published(void)
 {
-  const struct slot *slot = slot_at(world.slot);
+  const struct slot *slot = slot_at(stepper_slot);
   heap_repair();
-  if (slot_result_kind(slot) == RESULT_NONE) return !notes->acknowledged;
+  if (slot_result_kind(slot) == RESULT_NONE) return !stepper_acknowledged();
   if (slot_result_size(slot) == 6) return memcmp(slot->small, "result", 6) == 0;
   const unsigned char *bytes =
       heap_at(slot->result_block + sizeof(struct block));
@@ -381,114 +367,104 @@ static int verify_published(void)
 
 static int verify_trimmed(void)
 {
-  return heap->warm_bytes == 0 || !notes->acknowledged;
+  return heap->warm_bytes == 0 || !stepper_acknowledged();
 }
 
 static const struct operation operations[] = {
-    {"queue_put", set_up_small, prepare_nothing, run_put, NULL, 1, 0, 0},
-    {"queue_put, first", set_up_nothing, prepare_nothing, run_put, NULL, 1, 0,
+    {{"queue_put", set_up_small, NULL, run_put, NULL}, 1, 0, 0},
+    {{"queue_put, first", NULL, NULL, run_put, NULL}, 1, 0, 0},
+    {{"queue_put of a block", set_up_small, prepare_block, run_put_block, NULL},
+     1,
+     0,
      0},
-    {"queue_put of a block", set_up_small, prepare_block, run_put_block, NULL,
-     1, 0, 0},
-    {"queue_put into a new chunk", set_up_full_chunk, prepare_nothing, run_put,
-     NULL, 1, 0, 0},
-    {"queue_put of a block into a new chunk", set_up_full_chunk, prepare_block,
-     run_put_block, NULL, 1, 0, 0},
-    {"queue_put of several", set_up_small, prepare_blocks, run_put_batch, NULL,
-     5, 0, 0},
-    {"queue_put, bounded", set_up_small, prepare_nothing, run_put, NULL, 1, 0,
+    {{"queue_put into a new chunk", set_up_full_chunk, NULL, run_put, NULL},
+     1,
+     0,
+     0},
+    {{"queue_put of a block into a new chunk", set_up_full_chunk, prepare_block,
+      run_put_block, NULL},
+     1,
+     0,
+     0},
+    {{"queue_put of several", set_up_small, prepare_blocks, run_put_batch,
+      NULL},
+     5,
+     0,
+     0},
+    {{"queue_put, bounded", set_up_small, NULL, run_put, NULL}, 1, 0, 10},
+    {{"queue_put, waking", set_up_sleeper, NULL, run_put, NULL}, 1, 0, 0},
+    {{"queue_get", set_up_small, NULL, run_get, NULL}, 0, 1, 0},
+    {{"queue_get of a block", set_up_large, NULL, run_get, NULL}, 0, 1, 0},
+    {{"queue_get from the next chunk", set_up_read_chunk, NULL, run_get, NULL},
+     0,
+     1,
+     0},
+    {{"queue_get of several", set_up_mixed, NULL, run_get, NULL}, 0, 5, 0},
+    {{"queue_get, bounded, waking", set_up_sleeper, NULL, run_get, NULL},
+     0,
+     1,
      10},
-    {"queue_put, waking", set_up_sleeper, prepare_nothing, run_put, NULL, 1, 0,
+    {{"queue_close", set_up_small, NULL, run_close, verify_closed}, 0, 0, 0},
+    {{"queue_task_done", set_up_small, NULL, run_task_done, verify_task_done},
+     0,
+     0,
      0},
-    {"queue_get", set_up_small, prepare_nothing, run_get, NULL, 0, 1, 0},
-    {"queue_get of a block", set_up_large, prepare_nothing, run_get, NULL, 0, 1,
+    {{"queue_create", set_up_small, NULL, run_create, NULL}, 0, 0, 0},
+    {{"object_release, the last", set_up_small, prepare_queues, run_release,
+      NULL},
+     0,
+     0,
      0},
-    {"queue_get from the next chunk", set_up_read_chunk, prepare_nothing,
-     run_get, NULL, 0, 1, 0},
-    {"queue_get of several", set_up_mixed, prepare_nothing, run_get, NULL, 0, 5,
+    {{"alloc_block", set_up_small, NULL, run_alloc, NULL}, 0, 0, 0},
+    {{"alloc_block, large", set_up_small, NULL, run_alloc_large, NULL},
+     0,
+     0,
      0},
-    {"queue_get, bounded, waking", set_up_sleeper, prepare_nothing, run_get,
-     NULL, 0, 1, 10},
-    {"queue_close", set_up_small, prepare_nothing, run_close, verify_closed, 0,
-     0, 0},
-    {"queue_task_done", set_up_small, prepare_nothing, run_task_done,
-     verify_task_done, 0, 0, 0},
-    {"queue_create", set_up_small, prepare_nothing, run_create, NULL, 0, 0, 0},
-    {"object_release, the last", set_up_small, prepare_queues, run_release,
-     NULL, 0, 0, 0},
-    {"alloc_block", set_up_small, prepare_nothing, run_alloc, NULL, 0, 0, 0},
-    {"alloc_block, large", set_up_small, prepare_nothing, run_alloc_large, NULL,
-     0, 0, 0},
-    {"alloc_free", set_up_small, prepare_plain_block, run_free, NULL, 0, 0, 0},
-    {"alloc_free, large", set_up_small, run_alloc_large, run_free, NULL, 0, 0,
+    {{"alloc_free", set_up_small, prepare_plain_block, run_free, NULL},
+     0,
+     0,
      0},
-    {"alloc_trim", set_up_warm_memory, prepare_nothing, run_trim,
-     verify_trimmed, 0, 0, 0},
-    {"object_hold", set_up_small, prepare_nothing, run_hold, NULL, 0, 0, 0},
-    {"object_refer", set_up_small, prepare_plain_block, run_refer, NULL, 0, 0,
+    {{"alloc_free, large", set_up_small, run_alloc_large, run_free, NULL},
+     0,
+     0,
      0},
-    {"object_inherit", set_up_small, prepare_slot, run_inherit, NULL, 0, 0, 0},
-    {"object_reap", set_up_small, prepare_heir, run_reap, NULL, 0, 0, 0},
-    {"slot_create", set_up_small, prepare_nothing, run_slot_create, NULL, 0, 0,
+    {{"alloc_trim", set_up_warm_memory, NULL, run_trim, verify_trimmed},
+     0,
+     0,
      0},
-    {"slot_publish", set_up_small, prepare_nothing, run_publish,
-     verify_published, 0, 0, 0},
-    {"slot_publish_block", set_up_small, prepare_block, run_publish_block,
-     verify_published, 0, 0, 0},
-    {"registry_publish", set_up_small, prepare_nothing, run_register,
-     verify_registered, 0, 0, 0},
+    {{"object_hold", set_up_small, NULL, run_hold, NULL}, 0, 0, 0},
+    {{"object_refer", set_up_small, prepare_plain_block, run_refer, NULL},
+     0,
+     0,
+     0},
+    {{"object_inherit", set_up_small, prepare_slot, run_inherit, NULL},
+     0,
+     0,
+     0},
+    {{"object_reap", set_up_small, prepare_heir, run_reap, NULL}, 0, 0, 0},
+    {{"slot_create", set_up_small, NULL, run_slot_create, NULL}, 0, 0, 0},
+    {{"slot_publish", set_up_small, NULL, run_publish, verify_published},
+     0,
+     0,
+     0},
+    {{"slot_publish_block", set_up_small, prepare_block, run_publish_block,
+      verify_published},
+     0,
+     0,
+     0},
+    {{"registry_publish", set_up_small, NULL, run_register, verify_registered},
+     0,
+     0,
+     0},
 };
 
-/* ---- the heap, as it was before the victim ---- */
+/* ---- what every operation needs ---- */
 
-#define FIRST_LARGE UINT64_C(4096) /* where the large blocks begin */
-
-static struct image {
-  char *bytes;
-  uint64_t small_from;
-  size_t small, large;
-} image;
-
-static void save_heap(void)
-{
-  image.small_from = heap->small_end;
-  image.small = heap->size - heap->small_end;
-  image.large = heap->large_end - FIRST_LARGE;
-  image.bytes = realloc(image.bytes, image.small + image.large);
-  CHECK(image.bytes != NULL);
-  memcpy(image.bytes, heap_at(image.small_from), image.small);
-  memcpy(image.bytes + image.small, heap_at(FIRST_LARGE), image.large);
-}
-
-static void restore_heap(void)
-{
-  memcpy(heap_at(image.small_from), image.bytes, image.small);
-  memcpy(heap_at(FIRST_LARGE), image.bytes + image.small, image.large);
-}
-
-/* ---- one victim after the other ---- */
-
-static void set_up_world(void)
+static void set_up(void)
 {
   world = (struct world){0};
   CHECK(queue_create(0, &world.other, &world.other_holder) == 0);
-  CHECK(queue_create(operation->maxsize, &world.queue, &world.holder) == 0);
-  operation->setup();
-  CHECK(slot_create(&world.slot) == 0);
-  CHECK(object_inherit(slot_at(world.slot)) == 0);
-  world.generation = slot_at(world.slot)->block.generation;
-  save_heap();
-}
-
-static void act(void *argument)
-{
-  (void)argument;
-  CHECK(slot_enter(world.slot, world.generation) == 0);
-  operation->prepare();
-  TRAP_MARK();
-  operation->run();
-  notes->acknowledged = 1;
-  TRAP_MARK();
+  CHECK(queue_create(operation()->maxsize, &world.queue, &world.holder) == 0);
 }
 
 /* Takes all messages out: no acknowledged one is missing, none is there twice
@@ -497,19 +473,19 @@ static int verify_messages(void)
 {
   uint64_t number, next = UINT64_MAX, end = world.before;
   int rc;
-  uint64_t least = notes->acknowledged ? operation->takes : 0;
+  uint64_t least = stepper_acknowledged() ? operation()->takes : 0;
   for (uint64_t i = 0; i < EXTRA; i++) put_small(queue(), 200 + i);
   while ((rc = get_one(&number)) == 1 && number < 200) {
     if (next == UINT64_MAX) {
       next = number;
-      if (next < world.first + least || next > world.first + operation->takes)
+      if (next < world.first + least || next > world.first + operation()->takes)
         return 0;
     }
     if (number != next++) return 0;
   }
   if (next == UINT64_MAX) next = end; /* it was empty */
-  if (next < end + (notes->acknowledged ? operation->adds : 0)) return 0;
-  if (next > end + operation->adds) return 0;
+  if (next < end + (stepper_acknowledged() ? operation()->adds : 0)) return 0;
+  if (next > end + operation()->adds) return 0;
   for (uint64_t i = 0; i < EXTRA; i++) {
     if (rc != 1 || number != 200 + i) return 0;
     rc = get_one(&number);
@@ -517,149 +493,23 @@ static int verify_messages(void)
   return rc == 0 && queue_size(queue()) == 0;
 }
 
-/* Gives back all, after which only this process's slot may be there. */
-static int verify_heap(void)
+static void give_back(void)
 {
-  struct check_counts counts;
-  int whole = check_heap(stderr) == 0;
   object_release(world.holder);
   object_release(world.other_holder);
-  int empty = slot_self->owned == 0 && slot_self->handles == 0 &&
-              slot_self->children == 0 && slot_self->orphans == 0;
-  if (check_heap_counting(stderr, &counts) != 0) return 0;
-  if (counts.used != 1 + world.published)
-    fprintf(stderr, "%llu blocks are left\n", (unsigned long long)counts.used);
-  return whole && empty && counts.used == 1 + world.published;
-}
-
-static int complain(const char *what)
-{
-  fprintf(stderr, "%s: killed after %ld steps, at %#lx: %s\n", operation->name,
-          trap->kill_at, (unsigned long)trap->died_at, what);
-  return 0;
-}
-
-/* The survivor uses the queue before it reaps the dead (early), or after, and
-   then finds the heap whole at once. */
-static int survive(int early)
-{
-  if (early && operation->verify && !operation->verify())
-    return complain("what it did is not as it was told");
-  if (early && !verify_messages()) return complain("messages, before the reap");
-  object_reap(slot_at(world.slot));
-  if (!early && check_heap(stderr) != 0) return complain("heap, at once");
-  if (!early && operation->verify && !operation->verify())
-    return complain("what it did is not as it was told");
-  object_free_slot(world.slot);
-  object_reap_orphans();
-  if (!early && !verify_messages()) return complain("messages");
-  return verify_heap() ? 1 : complain("heap");
-}
-
-/* Kills a victim after that many steps. 1: all is well; 0: it is not; 2: all
-   is well, and the victim came to its end before; -1: it was elsewhere. */
-static int try_step(long step, int early)
-{
-  struct slot *self = slot_self;
-  uint64_t self_at = slot_self_at;
-  restore_heap();
-  memset(notes, 0, sizeof *notes);
-  world.published = 0;
-  int ran = trap_run(step, act, NULL);
-  slot_self = self;
-  slot_self_at = self_at;
-  if (ran < 0) return complain("it hung, or failed");
-  if (ran == 0 && !trap_was_exact()) return -1;
-  if (!slot_is_dead(slot_at(world.slot))) return complain("it is not dead");
-  if (!survive(early)) return 0;
-  return ran == 0 || trap_may_overrun() ? 1 : 2;
-}
-
-/* The same, again when the clock has led a victim elsewhere. */
-static int try_exactly(long step, int early)
-{
-  int rc = -1;
-  for (int i = 0; rc < 0 && i < TRIES; i++) rc = try_step(step, early);
-  return rc < 0 ? complain("it is not where it should be") : rc;
-}
-
-static long stride(void)
-{
-  const char *text = getenv("MOONFORK_STEP_STRIDE");
-  long value = text ? strtol(text, NULL, 10) : TRAP_FORKS ? 997 : 1;
-  return value > 0 ? value : 1;
-}
-
-/* Kills victims all along one operation. True when all went well. */
-static int try_operation(void)
-{
-  int failures = 0;
-  int64_t start = clock_now();
-  long step;
-  set_up_world();
-  if (try_step(-1, 0) != 2 || try_step(-1, 1) != 2) return 0;
-  for (step = 0; step < trap->recorded && failures < MOST; step += stride())
-    for (int early = 0; early < 2; early++)
-      failures += try_exactly(step, early) != 1;
-  if (failures < MOST && try_step(-1, 0) != 2) failures++;
-  printf("%s: %ld instructions, %.1f s%s\n", operation->name, trap->recorded,
-         (double)(clock_now() - start) / 1e9, failures ? ", FAILED" : "");
-  fflush(stdout);
-  restore_heap();
-  return failures == 0;
-}
-
-/* ---- all of them ---- */
-
-struct tally {
-  _Atomic uint32_t next, passed, failed;
-};
-
-/* Each operation has a process, and so a universe, of its own: a failure of
-   one spoils no other. */
-static void try_alone(struct tally *tally)
-{
-  int status = 0;
-  pid_t pid = fork();
-  if (pid == 0) {
-    CHECK(slot_open() == 0);
-    queue_setup();
-    trap_setup();
-    notes = mmap(NULL, sizeof *notes, PROT_READ | PROT_WRITE,
-                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(notes != MAP_FAILED);
-    alarm(4 * TRAP_SECONDS);
-    exit(try_operation() ? 0 : 1);
-  }
-  int ok = pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
-  if (!ok)
-    fprintf(stderr, "%s: status %#x\n", operation->name, (unsigned)status);
-  atomic_fetch_add(ok ? &tally->passed : &tally->failed, 1);
-}
-
-static void work(struct tally *tally)
-{
-  const char *only = getenv("MOONFORK_STEP_ONLY");
-  for (;;) {
-    uint32_t i = atomic_fetch_add(&tally->next, 1);
-    if (i >= COUNT(operations)) return;
-    operation = &operations[i];
-    if (only == NULL || strstr(operation->name, only)) try_alone(tally);
-  }
 }
 
 int main(void)
 {
-  struct tally *tally = mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE,
-                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (tally == MAP_FAILED) return 1;
-  for (int i = 0; i < WORKERS; i++) {
-    if (fork() != 0) continue;
-    work(tally);
-    exit(0);
-  }
-  while (wait(NULL) > 0) continue;
-  printf("%u passed, %u failed\n", atomic_load(&tally->passed),
-         atomic_load(&tally->failed));
-  return atomic_load(&tally->failed) || !atomic_load(&tally->passed);
+  static const struct stepper suite = {
+      .operations = operations,
+      .size = sizeof operations[0],
+      .count = COUNT(operations),
+      .notes = sizeof(struct notes),
+      .open = queue_setup,
+      .set_up = set_up,
+      .verify = verify_messages,
+      .give_back = give_back,
+  };
+  return stepper_main(&suite);
 }
