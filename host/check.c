@@ -27,6 +27,7 @@ struct entry {
 };
 
 struct check {
+  struct object_walk walk; /* first: objects show it what they hold */
   FILE *report;
   int problems;
   struct entry *entries; /* by offset */
@@ -216,15 +217,20 @@ static void enter_slot(struct check *check, uint64_t at)
     place_held(check, slot->result_block, "a slot's result");
 }
 
-static void place_part(uint64_t at, void *check)
+static void place_part(struct object_walk *walk, uint64_t at)
 {
-  place_held(check, at, "an object");
+  place_held((struct check *)walk, at, "an object");
+}
+
+static void place_parts(struct object_walk *walk, const uint64_t *list)
+{
+  place_list((struct check *)walk, list, "an object's list");
 }
 
 static void enter_object(struct check *check, uint64_t at)
 {
   const struct object *object = heap_at(at);
-  if (object_visit_blocks(at, place_part, check) != 0)
+  if (object_visit(at, &check->walk) != 0)
     complain(check, "%#" PRIx64 ", an object of type %" PRIu64 ", is torn", at,
              object->type);
 }
@@ -291,7 +297,7 @@ static void add_up(struct check *check, struct check_counts *counts)
 
 int check_heap_counting(FILE *report, struct check_counts *counts)
 {
-  struct check check = {.report = report};
+  struct check check = {.walk = {place_part, place_parts}, .report = report};
   *counts = (struct check_counts){0};
   heap_begin();
   int rc = list_blocks(&check);
@@ -299,6 +305,7 @@ int check_heap_counting(FILE *report, struct check_counts *counts)
     place_all_free(&check);
     place_slots(&check, &heap->main_slot, "the main slot");
     place_list(&check, &heap->published, "the published");
+    place_list(&check, &heap->ears, "the ears");
     follow(&check);
     add_up(&check, counts);
     rc = check.problems;

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "bell.h"
 #include "clock.h"
 #include "defs.h"
 #include "fdio.h"
@@ -157,6 +158,7 @@ int child_wait(struct child *child, int64_t deadline)
   }
   object_reap(slot_at(child->slot));
   object_reap_orphans();
+  bell_ring_everyone();
   alloc_trim(&slot_self->owned);
   return 0;
 }

@@ -19,6 +19,20 @@
    handler ran. May return 0 without cause. */
 int futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
 
+/* A word to sleep on, and what it was when it was looked at. */
+struct futex_word {
+  _Atomic uint32_t *word;
+  uint32_t seen;
+};
+
+#define FUTEX_WORDS 8 /* that one can sleep on at a time */
+
+/* The same on several words (at most FUTEX_WORDS): sleeps while each is as it
+   was seen. Where the kernel cannot do that (before Linux 5.16), a change of
+   any but the first is seen at the next look only. */
+int futex_wait_any(const struct futex_word *words, unsigned count,
+                   int64_t deadline);
+
 /* Wakes up to `count` sleepers; returns how many were woken. */
 int futex_wake(_Atomic uint32_t *word, int count);
 

@@ -43,6 +43,7 @@ struct heap_header {
   uint64_t large_end;          /* large ones from the first page to here */
   uint64_t main_slot;          /* list of one: the main process; slot.c */
   uint64_t published;          /* names; registry.c */
+  uint64_t ears;               /* who listens to bells; bell.c */
   uint64_t warm_bytes;         /* in free large blocks that hold memory */
   _Atomic int64_t large_used;  /* when a large block last came or went */
   uint64_t warm[HEAP_CLASSES]; /* free blocks whose pages are there */

@@ -174,12 +174,12 @@ static void drop_reference(uint64_t block, struct slot *owner)
   if (count == 0) alloc_push_in_transaction(&owner->owned, object);
 }
 
-int object_visit_blocks(uint64_t object, object_visit *visit, void *context)
+int object_visit(uint64_t object, struct object_walk *walk)
 {
   uint64_t type = object_at(object)->type;
   if (type >= OBJECT_TYPES) return -EIO;
   object_visitor *visitor = kinds[type].visit;
-  return visitor ? visitor(object, visit, context) : 0;
+  return visitor ? visitor(object, walk) : 0;
 }
 
 void object_free(uint64_t block, struct slot *owner)

@@ -44,11 +44,18 @@ struct object {
    again after it was killed at any point. */
 typedef void object_destroyer(uint64_t object, struct slot *slot);
 
-/* Calls `visit` for each block that an object holds (not those that it refers
-   to); for checks, while nobody else is at it. 0, or -EIO when the object is
-   torn. */
-typedef void object_visit(uint64_t block, void *context);
-typedef int object_visitor(uint64_t object, object_visit *visit, void *context);
+/* Who looks at all that objects hold. */
+struct object_walk {
+  /* A block that is in no list. */
+  void (*block)(struct object_walk *walk, uint64_t block);
+  /* The blocks of a list whose head is a word of the object. */
+  void (*list)(struct object_walk *walk, const uint64_t *list);
+};
+
+/* Shows the walk each block and list that an object holds (not the objects that
+   it refers to); for checks, while nobody else is at it. 0, or -EIO when the
+   object is torn. */
+typedef int object_visitor(uint64_t object, struct object_walk *walk);
 
 /* What differs from one type to another. */
 struct object_kind {
@@ -60,7 +67,7 @@ struct object_kind {
 void object_set_kind(enum object_type type, const struct object_kind *kind);
 
 /* Calls the type's visitor. */
-int object_visit_blocks(uint64_t object, object_visit *visit, void *context);
+int object_visit(uint64_t object, struct object_walk *walk);
 
 /* The end of a destroyer: drops the references of the block, then frees it. */
 void object_free(uint64_t block, struct slot *owner);

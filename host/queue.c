@@ -7,8 +7,8 @@
 
 #include "alloc.h"
 #include "clock.h"
-#include "futex.h"
 #include "heap.h"
+#include "sleepers.h"
 #include "slot.h"
 
 #define FIRST_CHUNK 1024           /* few queues ever need more */
@@ -191,14 +191,15 @@ static int put_some(struct queue *queue, const struct queue_message *messages,
   return rc;
 }
 
-/* Wakes sleepers of one side, if there may be any. */
-static void notify(_Atomic uint32_t *sleepers, _Atomic uint64_t *word,
-                   size_t count)
+/* Tells consumers of messages, producers of room, or those who join. */
+static void tell_getters(struct queue *queue, size_t count)
 {
-  atomic_thread_fence(memory_order_seq_cst);
-  if (LIKELY(atomic_load_explicit(sleepers, memory_order_relaxed) == 0)) return;
-  atomic_store(sleepers, 0);
-  futex_wake(low_half(word), count > INT32_MAX ? INT32_MAX : (int)count);
+  sleepers_wake(&queue->getters, low_half(&queue->put), count, &queue->bell);
+}
+
+static void tell_putters(struct queue *queue, size_t count)
+{
+  sleepers_wake(&queue->putters, low_half(&queue->got), count, NULL);
 }
 
 /* Whether this process has put anything since it last got something: then it
@@ -210,15 +211,8 @@ static int talking;
 static int doze(_Atomic uint32_t *sleepers, _Atomic uint64_t *word,
                 uint64_t seen, int64_t deadline)
 {
-  _Atomic uint32_t *half = low_half(word);
-  if (deadline == CLOCK_PAST) return -ETIMEDOUT;
-  if (futex_spin(half, (uint32_t)seen, !talking)) return 0;
-  atomic_store(sleepers, 1);
-  int rc = futex_wait(half, (uint32_t)seen, deadline);
-  /* One was woken, others may sleep on: the next to notify must look. */
-  if (rc == 0) atomic_store_explicit(sleepers, 1, memory_order_relaxed);
-  alloc_trim(&slot_self->owned);
-  return rc;
+  return sleepers_wait(sleepers, low_half(word), (uint32_t)seen, deadline,
+                       !talking);
 }
 
 int queue_put(struct queue *queue, const struct queue_message *messages,
@@ -233,13 +227,13 @@ int queue_put(struct queue *queue, const struct queue_message *messages,
     lock_side(&queue->put_lock);
     rc = put_some(queue, messages + before, count - before, done, &seen);
     pthread_mutex_unlock(&queue->put_lock);
-    if (*done > before) notify(&queue->getters, &queue->put, *done - before);
+    if (*done > before) tell_getters(queue, *done - before);
     if (rc != -EAGAIN) continue;
     rc = doze(&queue->putters, &queue->got, seen, deadline);
     waited = 1;
   }
   /* Woken for one place, there may be more: pass it on. */
-  if (waited && rc == 0) notify(&queue->putters, &queue->got, 1);
+  if (waited && rc == 0) tell_putters(queue, 1);
   return rc;
 }
 
@@ -368,9 +362,9 @@ int queue_get(struct queue *queue, struct queue_batch *batch, int64_t deadline)
     slept = 1;
   }
   talking = 0;
-  if (queue->maxsize) notify(&queue->putters, &queue->got, batch->count);
+  if (queue->maxsize) tell_putters(queue, batch->count);
   /* Woken for one message, there may be more: pass it on. */
-  if (slept && queue_size(queue) > 0) notify(&queue->getters, &queue->put, 1);
+  if (slept && queue_size(queue) > 0) tell_getters(queue, 1);
   return 0;
 }
 
@@ -395,6 +389,7 @@ static void destroy(uint64_t offset, struct slot *slot)
     object_dispose(block, slot);
   }
   if (get.taken || get.old_chunk) commit_get(&get, slot);
+  bell_destroy(&queue->bell);
   heap_begin();
   alloc_free_in_transaction(get.at.chunk);
   alloc_free_in_transaction(offset);
@@ -403,22 +398,23 @@ static void destroy(uint64_t offset, struct slot *slot)
 
 /* The chain of chunks, and the blocks of messages. -EIO when the chain does not
    lead from its head to its tail. */
-static int visit_blocks(uint64_t offset, object_visit *visit, void *context)
+static int visit(uint64_t offset, struct object_walk *walk)
 {
   struct queue *queue = heap_at(offset);
   uint64_t put = load(&queue->put), got = load(&queue->got);
   struct queue_place at = queue->head[got & TURN];
   struct queue_place end = queue->tail[put & TURN];
-  visit(at.chunk, context);
+  walk->block(walk, at.chunk);
+  walk->list(walk, &queue->bell.listeners);
   for (uint64_t left = put_count(put) - got_count(got); left > 0; left--) {
     const uint64_t *words = words_at(at);
     if ((words[0] & 0xff) == RECORD_JUMP) {
       at = (struct queue_place){words[1], sizeof(struct block)};
-      visit(at.chunk, context);
+      walk->block(walk, at.chunk);
       words = words_at(at);
     }
     int is_block = (words[0] & 0xff) == RECORD_BLOCK;
-    if (is_block) visit(words[1], context);
+    if (is_block) walk->block(walk, words[1]);
     at.at += HEAD + (is_block ? HEAD : padded(words[0] >> 8));
   }
   return at.chunk == end.chunk && at.at == end.at ? 0 : -EIO;
@@ -426,7 +422,7 @@ static int visit_blocks(uint64_t offset, object_visit *visit, void *context)
 
 void queue_setup(void)
 {
-  static const struct object_kind kind = {destroy, visit_blocks};
+  static const struct object_kind kind = {destroy, visit};
   object_set_kind(OBJECT_QUEUE, &kind);
 }
 
@@ -472,8 +468,8 @@ void queue_close(struct queue *queue)
   uint64_t word = load(&queue->put);
   atomic_store_explicit(&queue->put, word | CLOSED, memory_order_release);
   pthread_mutex_unlock(&queue->put_lock);
-  futex_wake(low_half(&queue->put), INT32_MAX);
-  futex_wake(low_half(&queue->got), INT32_MAX);
+  tell_getters(queue, SIZE_MAX);
+  tell_putters(queue, SIZE_MAX);
 }
 
 int queue_is_closed(struct queue *queue)
@@ -488,7 +484,8 @@ int queue_task_done(struct queue *queue)
     put = put_count(load(&queue->put));
     if (done >= put) return -ERANGE;
   } while (!atomic_compare_exchange_weak(&queue->done, &done, done + 1));
-  if (done + 1 == put) notify(&queue->joiners, &queue->done, INT32_MAX);
+  if (done + 1 == put)
+    sleepers_wake(&queue->joiners, low_half(&queue->done), SIZE_MAX, NULL);
   return 0;
 }
 

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bell.h"
 #include "defs.h"
 #include "object.h"
 
@@ -48,9 +49,11 @@ struct queue {
   /* Messages ever got << 1 | turn. */
   _Alignas(CACHE_LINE) _Atomic uint64_t got;
 
-  _Alignas(CACHE_LINE) _Atomic uint32_t getters; /* some may be asleep */
+  /* Who may be asleep, bell_flags. */
+  _Alignas(CACHE_LINE) _Atomic uint32_t getters;
   _Atomic uint32_t putters;
   _Atomic uint32_t joiners;
+  struct bell bell;      /* rung for getters: a message, or closed */
   _Atomic uint64_t done; /* messages ever reported by queue_task_done */
 };
 

@@ -3,6 +3,7 @@
 #include "slot.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +12,13 @@
 
 struct slot *slot_self;
 uint64_t slot_self_at;
+
+/* The futex within a mutex of the C library's; the kernel knows it as part of
+   its list of robust futexes. */
+static _Atomic uint32_t *life_word(struct slot *slot)
+{
+  return (_Atomic uint32_t *)&slot->life.__data.__lock;
+}
 
 #define READY UINT64_C(65536) /* what a new process will write, at most */
 
@@ -93,7 +101,34 @@ int slot_is_dead(struct slot *slot)
   /* Nobody will hold it again: free means dead from now on. */
   if (rc == EOWNERDEAD) pthread_mutex_consistent(&slot->life);
   pthread_mutex_unlock(&slot->life);
+  /* The kernel has woken one of those who watch. */
+  if (rc == EOWNERDEAD) futex_wake(life_word(slot), INT32_MAX);
   return 1;
+}
+
+/* Asks the kernel, by a bit of the word, to wake for the end of its holder. */
+static int watch(_Atomic uint32_t *life, struct futex_word *word)
+{
+  uint32_t seen = atomic_load(life);
+  do {
+    /* Nobody holds it (any more): a bit set now would hide that. */
+    if (!(seen & FUTEX_TID_MASK) || seen & FUTEX_OWNER_DIED) return -ESRCH;
+  } while (!atomic_compare_exchange_weak(life, &seen, seen | FUTEX_WAITERS));
+  *word = (struct futex_word){life, seen | FUTEX_WAITERS};
+  return 0;
+}
+
+int slot_watch(uint64_t offset, uint64_t generation, struct futex_word *word)
+{
+  int rc = -ESRCH;
+  heap_begin();
+  if (is_slot(offset, generation)) {
+    struct slot *slot = slot_at(offset);
+    *word = (struct futex_word){&slot->entered, 0};
+    rc = atomic_load(&slot->entered) ? watch(life_word(slot), word) : 0;
+  }
+  heap_end();
+  return rc;
 }
 
 int slot_lives(uint64_t offset, uint64_t generation)

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "alloc.h"
+#include "futex.h"
 #include "heap.h"
 
 #define SLOT_NAME 64   /* bytes of a process's name, its end included */
@@ -81,6 +82,12 @@ int slot_is_dead(struct slot *slot);
 /* True while the process of the slot with that generation runs, or has yet to
    enter it; false once it has ended, also when the slot was given back. */
 int slot_lives(uint64_t slot, uint64_t generation);
+
+/* What to sleep on (futex_wait_any) to be woken when the process of the slot
+   with that generation ends, killed or not: its life, which the kernel marks.
+   0, or -ESRCH when it has ended. Before it has entered the slot nobody is
+   woken; look again from time to time. */
+int slot_watch(uint64_t slot, uint64_t generation, struct futex_word *word);
 
 /* For the slot of a process that was never seen to run, once its parent is
    dead. True when it has not entered the slot, and now it cannot. */

@@ -83,6 +83,33 @@ static void test_wake_reaches_another_process(void **state)
   munmap(words, 4096);
 }
 
+static void test_wait_on_several(void **state)
+{
+  (void)state;
+  _Atomic uint32_t *words = support_shared(4096);
+  struct futex_word both[] = {{&words[0], 0}, {&words[1], 0}};
+  assert_int_equal(futex_wait_any(both, 2, clock_now() + 1000000), -ETIMEDOUT);
+  assert_int_equal(futex_wait_any(both, 2, CLOCK_PAST), -ETIMEDOUT);
+  both[1].seen = 1;
+  assert_int_equal(futex_wait_any(both, 2, CLOCK_FOREVER), 0);
+  both[1].seen = 0;
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) {
+    /* Until the other sleeps: then it is woken by the second word. */
+    while (futex_wake(&words[1], 1) == 0) sched_yield();
+    atomic_store(&words[1], 7);
+    futex_wake(&words[1], 1);
+    _exit(0);
+  }
+  while (atomic_load(&words[1]) == 0)
+    assert_int_equal(futex_wait_any(both, 2, CLOCK_FOREVER), 0);
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
+  munmap(words, 4096);
+}
+
 static void test_spin(void **state)
 {
   (void)state;
@@ -101,6 +128,7 @@ int main(void)
       SUPPORT_TEST(test_wait_lasts_one_slice),
       SUPPORT_TEST(test_wait_reports_a_signal),
       SUPPORT_TEST(test_wake_reaches_another_process),
+      SUPPORT_TEST(test_wait_on_several),
       SUPPORT_TEST(test_spin),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

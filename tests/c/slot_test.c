@@ -4,6 +4,8 @@
 
 #include "support.h"
 
+#include <sched.h>
+
 static void test_open_makes_the_main_slot(void **state)
 {
   (void)state;
@@ -150,6 +152,56 @@ static void test_large_result_survives_its_process(void **state)
   object_free_slot(child.slot);
 }
 
+/* Sleeps until the process of a slot has ended. */
+static void watch(void *argument)
+{
+  const struct slot *slot = argument;
+  uint64_t at = heap_offset(slot), generation = slot->block.generation;
+  struct futex_word word;
+  while (slot_watch(at, generation, &word) == 0)
+    CHECK(futex_wait_any(&word, 1, CLOCK_FOREVER) == 0);
+}
+
+static void pause_for_ever(void *argument)
+{
+  (void)argument;
+  for (;;) pause();
+}
+
+static void test_all_who_watch_see_the_end(void **state)
+{
+  (void)state;
+  struct futex_word word;
+  struct support_child child = support_start(pause_for_ever, NULL);
+  struct slot *slot = slot_at(child.slot);
+  while (!atomic_load(&slot->entered)) sched_yield();
+  struct support_child first = support_start(watch, slot);
+  struct support_child second = support_start(watch, slot);
+  assert_int_equal(slot_watch(child.slot, slot->block.generation, &word), 0);
+  assert_false(slot_is_dead(slot));
+  kill(child.pid, SIGKILL);
+  assert_int_equal(futex_wait_any(&word, 1, CLOCK_FOREVER), 0);
+  assert_int_equal(support_join(first), 0);
+  assert_int_equal(support_join(second), 0);
+  assert_true(slot_is_dead(slot));
+  assert_int_equal(slot_watch(child.slot, slot->block.generation, &word),
+                   -ESRCH);
+  support_join(child);
+}
+
+static void test_watching_what_is_no_slot(void **state)
+{
+  struct futex_word word;
+  (void)state;
+  assert_int_equal(slot_watch(slot_self_at, 1, &word), -ESRCH);
+  uint64_t offset;
+  assert_int_equal(slot_create(&offset), 0);
+  uint64_t generation = slot_at(offset)->block.generation;
+  assert_int_equal(slot_watch(offset, generation, &word), 0);
+  object_free_slot(offset);
+  assert_int_equal(slot_watch(offset, generation, &word), -ESRCH);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -158,6 +210,8 @@ int main(void)
       SUPPORT_TEST(test_a_slot_given_up_cannot_be_entered),
       SUPPORT_TEST(test_the_dead_are_told_from_the_living),
       SUPPORT_TEST(test_a_killed_one_is_dead),
+      SUPPORT_TEST(test_all_who_watch_see_the_end),
+      SUPPORT_TEST(test_watching_what_is_no_slot),
       SUPPORT_TEST(test_small_result),
       SUPPORT_TEST(test_large_result_survives_its_process),
   };

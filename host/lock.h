@@ -1,0 +1,51 @@
+/* lock.h - Lock and RLock: mutual exclusion that tells of the dead.
+   Layer 2. A robust mutex of the C library's, which the kernel releases when
+   its holder ends in whichever way, with the name of the holder beside it. Who
+   comes next is told so. Waiting is our own: as the C library waits (the word
+   of the mutex says that somebody does), but a signal ends it, and no sleep is
+   longer than the slices of futex.h.
+   Functions that wait return -EINTR after a signal, with nothing done.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_LOCK_H
+#define MOONFORK_LOCK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "object.h"
+
+struct lock {
+  struct object object;
+  pthread_mutex_t mutex;
+  uint64_t holder;         /* generation of the holder's slot; 0: nobody */
+  uint64_t depth;          /* how often the holder has acquired an RLock */
+  _Atomic uint32_t deaths; /* how often a holder has died; a futex, woken with
+                              each */
+};
+
+#define LOCK_ABANDONED 1 /* acquired, and the last holder died holding it */
+
+/* Must be called in each process before it uses locks. */
+void lock_setup(void);
+
+/* A new lock, OBJECT_LOCK or OBJECT_RLOCK, held by the block *holder. 0 or
+   -errno. */
+int lock_create(enum object_type type, uint64_t *lock, uint64_t *holder);
+
+/* 0 or LOCK_ABANDONED; -ETIMEDOUT; -EINTR; -EDEADLK: this process holds it (a
+   Lock; an RLock counts). */
+int lock_acquire(struct lock *lock, int64_t deadline);
+
+/* 0, or -EPERM when this process does not hold it. */
+int lock_release(struct lock *lock);
+
+/* Whether this process holds it. */
+int lock_is_held(const struct lock *lock);
+
+/* For conditions: releases it whole, however often it was acquired, and gives
+   that number; acquires it that often again (result as lock_acquire's). */
+uint64_t lock_release_whole(struct lock *lock);
+int lock_acquire_again(struct lock *lock, uint64_t depth, int64_t deadline);
+
+#endif
