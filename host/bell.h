@@ -15,10 +15,10 @@
      struct bell bell;          // zeroed; its visitor shows bell.listeners,
                                 // its destroyer calls bell_destroy
 
-   The listener: join (which arms); look at the object; poll the ear; drain the
-   ear; arm; look again; and so on; leave. A ring can be lost only with a process
-   that is killed before it rings: whoever reaps it calls bell_ring_everyone.
-   Rings may come without cause.
+   The listener: join (which arms); look at the object; poll the ear; drain
+   the ear; arm; look again; and so on; leave. A ring can be lost only with a
+   process that is killed before it rings: whoever reaps it calls
+   bell_ring_everyone. Rings may come without cause.
    SPDX-License-Identifier: MIT */
 #ifndef MOONFORK_BELL_H
 #define MOONFORK_BELL_H
