@@ -5,6 +5,7 @@
 local codec = require "moonfork.codec"
 local core = require "moonfork.core.process"
 local errors = require "moonfork.errors"
+local manager = require "moonfork.manager"
 local process = require "moonfork.process"
 local queue = require "moonfork.queue"
 local system = require "moonfork.system"
@@ -92,6 +93,11 @@ local function make(method)
   end
   function made.get_start_method()
     return method or current
+  end
+  -- The server keeps nothing of this process: it is never its copy.
+  function made.Manager()
+    return manager.create(made.get_start_method() == "forkserver"
+      and "forkserver" or "spawn")
   end
   return made
 end

@@ -39,6 +39,13 @@ function mp.run(f, ...) end
 ---@return moonfork.Queue queue empty
 function mp.Queue(maxsize) end
 
+---Starts a server process that holds ordinary Lua objects for all processes,
+---which use them by proxies. It starts fresh (under the start method
+---`forkserver` by the forkserver, else by exec), whatever this process holds.
+---Raises when it cannot start.
+---@return moonfork.Manager manager with no objects in it
+function mp.Manager() end
+
 ---This process.
 ---@return moonfork.CurrentProcess process its name, its pid, its kind
 function mp.current_process() end
