@@ -1,9 +1,9 @@
 -- event.lua - a process waits for an event that another one sets, and answers
 -- by another event; the time of both ways. So that the one that answers has
 -- fallen asleep each time before the event is set, wherever the scheduler puts
--- the two; and as fast as they can, on CPUs of their own after a first leg. With
--- the argument one_cpu, given when all processes are kept on one CPU, only the
--- latter, as event_one_cpu: nobody spins, each wait is a sleep.
+-- the two; and as fast as they can, on CPUs of their own after a first leg.
+-- With the argument one_cpu, given when all processes are kept on one CPU, only
+-- the latter, as event_one_cpu: nobody spins, each wait is a sleep.
 -- SPDX-License-Identifier: MIT
 
 package.path = (arg[0]:match "^.*/" or "./") .. "?.lua;" .. package.path
