@@ -162,7 +162,7 @@ $(OUT)/tests/%: tests/c/%.c $(OUT)/parts.a
 
 $(OUT)/bench/%: bench/floor/%.c $(OUT)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP -o $@ $< $(LINKING) $(LIBS)
+	$(COMPILE) -MMD -MP -o $@ $< $(LINKING) $(LUA_STATIC) $(LIBS)
 
 $(LUA_STATIC):
 	@echo 'Lua is missing: run scripts/setup build' >&2; exit 1

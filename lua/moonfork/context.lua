@@ -8,6 +8,7 @@ local errors = require "moonfork.errors"
 local manager = require "moonfork.manager"
 local process = require "moonfork.process"
 local queue = require "moonfork.queue"
+local sync = require "moonfork.sync"
 local system = require "moonfork.system"
 
 local context = {}
@@ -29,7 +30,12 @@ end
 
 -- What is the same in all contexts.
 local shared = {
+  BoundedSemaphore = sync.BoundedSemaphore,
+  Event = sync.Event,
+  Lock = sync.Lock,
   Queue = queue.Queue,
+  RLock = sync.RLock,
+  Semaphore = sync.Semaphore,
   active_children = process.active_children,
   cpu_count = system.cpu_count,
   current_process = process.current_process,
