@@ -204,11 +204,12 @@ int barrier_sleep(struct barrier_wait *wait, int64_t deadline)
     if (!wait->patient && futex_spin(word, OPEN, 0)) return 0;
     int rc = !wait->patient ? await_outcome(wait->round, deadline)
                             : watch(wait, deadline);
-    if (rc != 0) return rc;
+    if (rc == -ETIMEDOUT) return rc;
     if (atomic_load(word) != OPEN) return 0;
     wait->patient = 1;
     look(wait->round);
     alloc_trim(&slot_self->owned);
+    if (rc != 0) return rc;
   }
   return 0;
 }
