@@ -1,23 +1,27 @@
 /* step_waiters.c - kills a process at each instruction of what it does to
-   barriers. The survivor waits at the barrier too, where there is a
-   round to be decided: the outcome that it is told fits what was acknowledged.
-   Then it uses the barrier anew.
+   conditions and to those who wait for them. The survivor waits too, and what
+   comes of its wait fits what was acknowledged: a notification is told once,
+   to one that lives; a death with the lock breaks the wait.
    SPDX-License-Identifier: MIT */
 #include "stepper.h"
 
-#include "barrier.h"
+#include "condition.h"
+#include "lock.h"
+
+#define WAITS 3 /* of the survivor, as if it were several processes */
 
 /* The same in every process; set up before a victim starts. */
 static struct world {
-  uint64_t barrier, barrier_holder;
-  struct barrier_wait wait; /* of the survivor; no round: it does not wait */
-  uint64_t dead;            /* slot of one that died while it waited; or 0 */
+  uint64_t lock, condition, holder;
+  struct condition_wait waits[WAITS]; /* the survivor's */
+  uint64_t count;                     /* of these */
+  uint64_t dead[2]; /* slots of those that died while they waited; or 0 */
 } world;
 
 /* What the victim notes, where it outlives it. */
 struct notes {
-  uint64_t block, holder, object;
-  struct barrier_wait wait;
+  uint64_t lock, holder, object;
+  struct condition_wait wait;
 };
 
 static struct notes *notes(void)
@@ -25,178 +29,126 @@ static struct notes *notes(void)
   return stepper_notes;
 }
 
-static struct barrier *barrier(void)
+static struct condition *condition(void)
 {
-  return heap_at(world.barrier);
+  return heap_at(world.condition);
+}
+
+/* An RLock, so that one process can begin several waits and end them. */
+static struct lock *lock(void)
+{
+  return heap_at(world.lock);
+}
+
+static void acquire(void)
+{
+  CHECK(lock_acquire(lock(), CLOCK_PAST) >= 0);
+}
+
+static void release(void)
+{
+  CHECK(lock_release(lock()) == 0);
 }
 
 /* ---- what is there before ---- */
 
-static void make_barrier(uint64_t parties, int has_action)
+static void begin_wait(void)
 {
-  CHECK(barrier_create(parties, has_action, -1, &world.barrier,
-                       &world.barrier_holder) == 0);
+  acquire();
+  CHECK(condition_begin(condition(), &world.waits[world.count++]) == 0);
 }
 
-static void arrive(struct barrier_wait *wait, int expected)
+static void set_up_waits(void)
 {
-  CHECK(barrier_arrive(barrier(), CLOCK_PAST, wait) == expected);
-}
-
-/* The survivor waits, for one more. */
-static void set_up_round(void)
-{
-  make_barrier(2, 0);
-  arrive(&world.wait, BARRIER_WAITS);
-}
-
-static void set_up_acting_round(void)
-{
-  make_barrier(2, 1);
-  arrive(&world.wait, BARRIER_WAITS);
-}
-
-static void set_up_long_round(void)
-{
-  make_barrier(3, 0);
-  arrive(&world.wait, BARRIER_WAITS);
-}
-
-static void set_up_empty_round(void)
-{
-  make_barrier(2, 0);
-}
-
-static void set_up_broken(void)
-{
-  set_up_round();
-  barrier_abort(barrier());
+  while (world.count < WAITS) begin_wait();
 }
 
 static void die_waiting(void *argument)
 {
-  struct barrier_wait wait;
+  struct condition_wait wait;
   (void)argument;
-  CHECK(barrier_arrive(barrier(), CLOCK_PAST, &wait) == BARRIER_WAITS);
+  acquire();
+  CHECK(condition_begin(condition(), &wait) == 0);
+  if (argument) {
+    acquire();
+    CHECK(condition_notify(condition(), 1) == 0);
+    release();
+  }
   kill(getpid(), SIGKILL);
 }
 
-/* One that waited is dead, and not yet reaped. */
+/* In front of the survivor two wait that are dead: the first was told. */
 static void set_up_dead(void)
 {
-  set_up_long_round();
-  struct support_child child = support_start(die_waiting, NULL);
-  CHECK(waitpid(child.pid, NULL, 0) == child.pid);
-  world.dead = child.slot;
-}
-
-static void die_late(void *argument)
-{
-  struct barrier_wait first, second;
-  (void)argument;
-  CHECK(barrier_arrive(barrier(), CLOCK_PAST, &first) == BARRIER_WAITS);
-  CHECK(barrier_arrive(barrier(), CLOCK_PAST, &second) == BARRIER_PASSED);
-  kill(getpid(), SIGKILL);
-}
-
-/* A round that has passed holds nothing but the record of a dead process. */
-static void set_up_stale_round(void)
-{
-  set_up_empty_round();
-  struct support_child child = support_start(die_late, NULL);
-  CHECK(waitpid(child.pid, NULL, 0) == child.pid);
-  world.dead = child.slot;
+  for (int i = 0; i < 2; i++) {
+    struct support_child child =
+        support_start(die_waiting, i == 0 ? &world : NULL);
+    CHECK(waitpid(child.pid, NULL, 0) == child.pid);
+    world.dead[i] = child.slot;
+  }
+  set_up_waits();
 }
 
 /* ---- the operations ---- */
 
-static void run_arrive(void)
+static void run_begin(void)
 {
-  arrive(&notes()->wait, BARRIER_WAITS);
+  CHECK(condition_begin(condition(), &notes()->wait) == 0);
 }
 
-static void run_arrive_last(void)
+static void prepare_end(void)
 {
-  arrive(&notes()->wait, BARRIER_PASSED);
+  acquire();
+  run_begin();
 }
 
-static void run_arrive_broken(void)
+static void run_end(void)
 {
-  arrive(&notes()->wait, -EPIPE);
+  CHECK(condition_sleep(condition(), &notes()->wait, CLOCK_PAST) == -ETIMEDOUT);
+  CHECK(condition_end(condition(), &notes()->wait) == -ETIMEDOUT);
+  release();
 }
 
-static void prepare_action(void)
+static void run_notify(void)
 {
-  arrive(&notes()->wait, BARRIER_ACTS);
+  CHECK(condition_notify(condition(), 1) == 0);
+  release();
 }
 
-static void run_pass(void)
+static void run_notify_all(void)
 {
-  CHECK(barrier_pass(barrier(), &notes()->wait) == 0);
-  CHECK(barrier_leave(barrier(), &notes()->wait) == 0);
-}
-
-static void run_give_up(void)
-{
-  struct barrier_wait *wait = &notes()->wait;
-  CHECK(barrier_sleep(wait, CLOCK_PAST) == -ETIMEDOUT);
-  CHECK(barrier_break(wait));
-  CHECK(barrier_leave(barrier(), wait) == -EPIPE);
-}
-
-/* A round of its own, which has passed. */
-static void prepare_leave(void)
-{
-  struct barrier_wait second;
-  arrive(&notes()->wait, BARRIER_WAITS);
-  arrive(&second, BARRIER_PASSED);
-}
-
-static void run_leave(void)
-{
-  CHECK(barrier_leave(barrier(), &notes()->wait) == 0);
-}
-
-static void run_abort(void)
-{
-  barrier_abort(barrier());
-}
-
-static void run_reset(void)
-{
-  CHECK(barrier_reset(barrier()) == 0);
+  CHECK(condition_notify(condition(), UINT64_MAX) == 0);
+  release();
 }
 
 static void run_look(void)
 {
-  CHECK(barrier_is_broken(barrier()));
+  waiters_look(&condition()->waiters);
+}
+
+static void make_condition(void)
+{
+  CHECK(condition_create(notes()->lock, &notes()->object, &notes()->holder) ==
+        0);
 }
 
 static void run_create(void)
 {
-  CHECK(barrier_create(5, 1, 1.5, &notes()->object, &notes()->holder) == 0);
+  uint64_t holder;
+  CHECK(lock_create(OBJECT_LOCK, &notes()->lock, &holder) == 0);
+  make_condition();
+  object_release(holder);
 }
 
-static void make_action(void)
+/* One of its own, with records in it, that alone refers to its lock. */
+static void prepare_condition(void)
 {
-  size_t size = 100 + OBJECT_REFERENCES(1);
-  CHECK(alloc_block(size, BLOCK_BYTES, &slot_self->owned, &notes()->block) ==
-        0);
-  object_refer(notes()->block, world.barrier);
-}
-
-/* A barrier of its own, with all that one can hold. */
-static void prepare_barrier(void)
-{
-  struct barrier_wait wait;
+  struct condition_wait wait;
   run_create();
-  struct barrier *own = heap_at(notes()->object);
-  make_action();
-  barrier_set_action(own, notes()->block, 100);
-  for (int i = 0; i < 2; i++) {
-    CHECK(barrier_arrive(own, CLOCK_PAST, &wait) == BARRIER_WAITS);
-    CHECK(barrier_arrive(own, CLOCK_PAST, &wait) == BARRIER_WAITS);
-    CHECK(barrier_reset(own) == 0);
+  struct condition *own = heap_at(notes()->object);
+  for (int i = 0; i < 3; i++) {
+    CHECK(lock_acquire(heap_at(notes()->lock), CLOCK_PAST) == 0);
+    CHECK(condition_begin(own, &wait) == 0);
   }
 }
 
@@ -205,148 +157,134 @@ static void run_release(void)
   object_release(notes()->holder);
 }
 
-static void prepare_foreign_action(void)
-{
-  uint64_t holder;
-  CHECK(barrier_create(1, 1, -1, &notes()->object, &holder) == 0);
-  make_action();
-}
-
-static void run_set_action(void)
-{
-  barrier_set_action(heap_at(notes()->object), notes()->block, 100);
-}
-
 /* ---- what must be true after ---- */
 
-/* What the survivor is told: 0, -EPIPE, or -ETIMEDOUT when there is no outcome;
-   then it breaks the round. */
-static int find_outcome(void)
+/* Counts how the survivor's waits end: told, broken, timed out. */
+struct ends {
+  uint64_t told, broken, timed_out;
+};
+
+static struct ends end_all(void)
 {
-  struct barrier_wait wait = world.wait;
-  int rc = barrier_sleep(&wait, CLOCK_PAST);
-  /* As all do whose time is up: it may be decided by now. */
-  if (rc == -ETIMEDOUT && !barrier_break(&wait)) rc = 0;
-  int left = barrier_leave(barrier(), &wait);
-  return rc == 0 ? left : rc;
+  struct ends ends = {0};
+  for (uint64_t i = 0; i < world.count; i++) {
+    (void)condition_sleep(condition(), &world.waits[i], CLOCK_PAST);
+    int rc = condition_end(condition(), &world.waits[i]);
+    ends.told += rc == 0;
+    ends.broken += rc == -EOWNERDEAD;
+    ends.timed_out += rc == -ETIMEDOUT;
+    CHECK(lock_is_held(lock()));
+  }
+  release();
+  return ends;
 }
 
-static int verify_passed(void)
+/* Nobody was told; all know of the death of one that held the lock. */
+static int verify_begun(void)
 {
-  int outcome = find_outcome();
-  return outcome == 0 || (outcome == -ETIMEDOUT && !stepper_acknowledged());
+  struct ends ends = end_all();
+  if (ends.timed_out == WAITS) return 1;
+  return ends.broken == WAITS && !stepper_acknowledged();
 }
 
-/* One that dies in the action breaks the round. */
-static int verify_acted(void)
+/* It held the lock at first, so one that died before it was done with it has
+   broken all waits, but for those that it had told: the one of these that finds
+   the lock abandoned is broken too. */
+static int verify_told(uint64_t count)
 {
-  (void)barrier_is_broken(barrier());
-  int outcome = find_outcome();
-  return outcome == 0 || (outcome == -EPIPE && !stepper_acknowledged());
+  struct ends ends = end_all();
+  if (ends.broken == 0)
+    return ends.told == count && ends.timed_out == WAITS - count;
+  return ends.timed_out == 0 && ends.told <= count && !stepper_acknowledged();
 }
 
-/* One that dies as it waits does. */
-static int verify_joined(void)
+static int verify_notified(void)
 {
-  int broken = barrier_is_broken(barrier());
-  int outcome = find_outcome();
-  if (broken != (outcome == -EPIPE)) return 0;
-  return broken || !stepper_acknowledged();
+  return verify_told(1);
 }
 
-static int verify_broken(void)
+static int verify_notified_all(void)
 {
-  int broken = barrier_is_broken(barrier());
-  return find_outcome() == -EPIPE && broken;
+  return verify_told(WAITS);
 }
 
-static int verify_aborted(void)
+/* What the dead was told, and what is told now. */
+static int verify_notified_twice(void)
 {
-  int broken = barrier_is_broken(barrier());
-  int outcome = find_outcome();
-  if (outcome == -EPIPE) return broken;
-  return outcome == -ETIMEDOUT && !broken && !stepper_acknowledged();
+  waiters_look(&condition()->waiters);
+  return verify_told(2);
+}
+
+/* One was told, in place of the dead; here the lock was not held. */
+static int verify_inherited(void)
+{
+  waiters_look(&condition()->waiters);
+  struct ends ends = end_all();
+  return ends.told == 1 && ends.timed_out == WAITS - 1;
 }
 
 static int verify_untouched(void)
 {
-  return find_outcome() == -ETIMEDOUT;
-}
-
-/* Those who waited are told as the new round begins, not before. */
-static int verify_reset(void)
-{
-  int waiting = barrier_waiting(barrier()) == 1;
-  int outcome = find_outcome();
-  if (waiting) return outcome == -ETIMEDOUT && !stepper_acknowledged();
-  return outcome == -EPIPE;
-}
-
-static int verify_repaired(void)
-{
-  int broken = barrier_is_broken(barrier());
-  return find_outcome() == -EPIPE && (!broken || !stepper_acknowledged());
+  return end_all().timed_out == WAITS;
 }
 
 static const struct step operations[] = {
-    {"barrier_arrive", set_up_long_round, NULL, run_arrive, verify_joined},
-    {"barrier_arrive, last", set_up_round, NULL, run_arrive_last,
-     verify_passed},
-    {"barrier_arrive, first", set_up_empty_round, NULL, run_arrive, NULL},
-    {"barrier_arrive, broken", set_up_broken, NULL, run_arrive_broken,
-     verify_broken},
-    {"barrier_arrive, after a stale round", set_up_stale_round, run_arrive,
-     run_arrive_last, NULL},
-    {"barrier_pass", set_up_acting_round, prepare_action, run_pass,
-     verify_acted},
-    {"barrier_break", set_up_long_round, run_arrive, run_give_up,
-     verify_broken},
-    {"barrier_leave", set_up_empty_round, prepare_leave, run_leave, NULL},
-    {"barrier_abort", set_up_round, NULL, run_abort, verify_aborted},
-    {"barrier_reset", set_up_round, NULL, run_reset, verify_reset},
-    {"barrier_reset, broken", set_up_broken, NULL, run_reset, verify_repaired},
-    {"barrier_is_broken", set_up_dead, NULL, run_look, verify_broken},
-    {"barrier_create", set_up_round, NULL, run_create, verify_untouched},
-    {"barrier_set_action", set_up_empty_round, prepare_foreign_action,
-     run_set_action, NULL},
-    {"object_release, a barrier", set_up_empty_round, prepare_barrier,
-     run_release, NULL},
+    {"condition_begin", set_up_waits, acquire, run_begin, verify_begun},
+    {"condition_end", set_up_waits, prepare_end, run_end, verify_begun},
+    {"condition_notify", set_up_waits, acquire, run_notify, verify_notified},
+    {"condition_notify, all", set_up_waits, acquire, run_notify_all,
+     verify_notified_all},
+    {"condition_notify, past the dead", set_up_dead, acquire, run_notify,
+     verify_notified_twice},
+    {"waiters_look", set_up_dead, NULL, run_look, verify_inherited},
+    {"condition_create", set_up_waits, NULL, run_create, verify_untouched},
+    {"object_release, a condition", set_up_waits, prepare_condition,
+     run_release, verify_untouched},
 };
 
 /* ---- what every operation needs ---- */
 
-static void set_up(void)
+static void open_types(void)
 {
-  world = (struct world){0};
+  lock_setup();
+  condition_setup();
 }
 
-/* The barrier serves as a new one does. */
+static void set_up(void)
+{
+  uint64_t holder;
+  world = (struct world){0};
+  CHECK(lock_create(OBJECT_RLOCK, &world.lock, &holder) == 0);
+  CHECK(condition_create(world.lock, &world.condition, &world.holder) == 0);
+  object_release(holder);
+}
+
+/* The condition serves as a new one does. */
 static int verify_use(void)
 {
-  struct barrier_wait waits[3];
-  uint64_t parties = barrier()->parties;
-  if (barrier_reset(barrier()) != 0) return 0;
-  if (barrier_is_broken(barrier()) || barrier_waiting(barrier()) != 0) return 0;
-  for (uint64_t i = 1; i <= parties; i++) {
-    int rc = barrier_arrive(barrier(), CLOCK_PAST, &waits[i - 1]);
-    if (waits[i - 1].place != i) return 0;
-    if (i < parties && rc != BARRIER_WAITS) return 0;
-    if (i < parties && barrier_waiting(barrier()) != i) return 0;
-    if (i == parties && rc == BARRIER_WAITS) return 0;
-    if (rc == BARRIER_ACTS && barrier_pass(barrier(), &waits[i - 1]) != 0)
-      return 0;
+  struct condition_wait waits[2];
+  if (stepper_early) waiters_look(&condition()->waiters);
+  for (int i = 0; i < 2; i++) {
+    if (lock_acquire(lock(), CLOCK_PAST) != 0) return 0;
+    if (condition_begin(condition(), &waits[i]) != 0) return 0;
   }
-  for (uint64_t i = 0; i < parties; i++)
-    if (barrier_leave(barrier(), &waits[i]) != 0) return 0;
-  return !barrier_is_broken(barrier());
+  acquire();
+  if (condition_notify(condition(), 1) != 0) return 0;
+  if (condition_end(condition(), &waits[1]) != -ETIMEDOUT) return 0;
+  if (condition_end(condition(), &waits[0]) != 0) return 0;
+  release();
+  waiters_look(&condition()->waiters);
+  return condition()->waiters.first == 0 && condition()->waiters.last == 0;
 }
 
 static void give_back(void)
 {
-  object_release(world.barrier_holder);
-  if (world.dead == 0) return;
-  object_reap(slot_at(world.dead));
-  object_free_slot(world.dead);
+  object_release(world.holder);
+  for (size_t i = 0; i < COUNT(world.dead); i++) {
+    if (world.dead[i] == 0) continue;
+    object_reap(slot_at(world.dead[i]));
+    object_free_slot(world.dead[i]);
+  }
 }
 
 int main(void)
@@ -356,7 +294,7 @@ int main(void)
       .size = sizeof operations[0],
       .count = COUNT(operations),
       .notes = sizeof(struct notes),
-      .open = barrier_setup,
+      .open = open_types,
       .set_up = set_up,
       .verify = verify_use,
       .give_back = give_back,
