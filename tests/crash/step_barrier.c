@@ -231,18 +231,22 @@ static int find_outcome(void)
   return rc == 0 ? left : rc;
 }
 
+/* Another round begins as this one passes, and not before. */
 static int verify_passed(void)
 {
+  uint64_t waiting = barrier_waiting(barrier());
   int outcome = find_outcome();
-  return outcome == 0 || (outcome == -ETIMEDOUT && !stepper_acknowledged());
+  if (outcome == 0) return waiting == 0;
+  return outcome == -ETIMEDOUT && waiting == 1 && !stepper_acknowledged();
 }
 
 /* One that dies in the action breaks the round. */
 static int verify_acted(void)
 {
-  (void)barrier_is_broken(barrier());
+  int broken = barrier_is_broken(barrier());
   int outcome = find_outcome();
-  return outcome == 0 || (outcome == -EPIPE && !stepper_acknowledged());
+  if (outcome == 0) return !broken;
+  return outcome == -EPIPE && broken && !stepper_acknowledged();
 }
 
 /* One that dies as it waits does. */
