@@ -182,6 +182,12 @@ static void put_userdata(struct codec_encoder *e, int index)
   if (handle->id.offset == 0) {
     codec_fail(e, "a shared object that was given back cannot be sent");
   }
+  if (handle_prepare(e->L, index) != LUA_OK) {
+    codec_fail(e, "%s", luaL_tolstring(e->L, -1, NULL));
+  }
+  if (e->scratch) {
+    codec_scratch_forget(e->scratch); /* that may have run Lua code */
+  }
   put_handle(e, handle);
 }
 

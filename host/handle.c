@@ -152,6 +152,13 @@ struct handle *handle_test(lua_State *L, int index)
   return is_handle ? handle : NULL;
 }
 
+int handle_prepare(lua_State *L, int index)
+{
+  const struct handle *handle = lua_touserdata(L, index);
+  const struct handle_type *type = types[handle->type];
+  return type->prepare ? type->prepare(L, index) : LUA_OK;
+}
+
 /* The userdata, when its metatable is the first upvalue of the function that
    runs, as it is of methods: far cheaper than looking for the name. */
 static void *check_fast(lua_State *L, int index)

@@ -38,6 +38,10 @@ struct handle_type {
   /* Called when a handle has come to stand for an object, to fill the rest of
      the userdata. NULL: there is no more. */
   void (*fill)(struct handle *handle);
+  /* Called before the handle at `index` is encoded, to make ready what must
+     be there for a receiver. LUA_OK, or a status with the error pushed. NULL:
+     there is nothing. */
+  int (*prepare)(lua_State *L, int index);
 };
 
 /* Says so; once, before the first is pushed. The description stays the
@@ -66,6 +70,10 @@ struct handle *handle_test(lua_State *L, int index);
    (nothing is pushed; any bits may be asked for). Raises when out of memory.
    Loads the Lua module of the type, which may run Lua code. */
 int handle_push(lua_State *L, struct handle_id id);
+
+/* To be called before the handle at `index` is encoded. LUA_OK, or a status
+   with the error pushed: it cannot be sent. May run Lua code. */
+int handle_prepare(lua_State *L, int index);
 
 /* The object of the handle at `index`, which must be of `type`; raises a
    type error otherwise. */

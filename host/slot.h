@@ -80,8 +80,10 @@ int slot_enter(uint64_t slot, uint64_t generation);
 int slot_is_dead(struct slot *slot);
 
 /* True while the process of the slot with that generation runs, or has yet to
-   enter it; false once it has ended, also when the slot was given back. */
+   enter it; false once it has ended, also when the slot was given back. The
+   second one between heap_begin and heap_end. */
 int slot_lives(uint64_t slot, uint64_t generation);
+int slot_lives_in_transaction(uint64_t slot, uint64_t generation);
 
 /* What to sleep on (futex_wait_any) to be woken when the process of the slot
    with that generation ends, killed or not: its life, which the kernel marks.

@@ -11,9 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "barrier.h"
 #include "bindings.h"
 #include "child.h"
 #include "codec.h"
+#include "condition.h"
 #include "defs.h"
 #include "embedded.h"
 #include "event.h"
@@ -37,7 +39,9 @@
 /* ---- modules ---- */
 
 static const luaL_Reg core[] = {
+    {"moonfork.core.barrier", luaopen_moonfork_core_barrier},
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
+    {"moonfork.core.condition", luaopen_moonfork_core_condition},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
     {"moonfork.core.sync", luaopen_moonfork_core_sync},
@@ -178,8 +182,12 @@ static const struct handle_type types[OBJECT_TYPES] = {
     [OBJECT_SEMAPHORE] = {.name = "moonfork.Semaphore", .module = CORE("sync")},
     [OBJECT_EVENT] = {.name = "moonfork.Event", .module = CORE("sync")},
     [OBJECT_CONDITION] = {.name = "moonfork.Condition",
-                          .module = CORE("condition")},
-    [OBJECT_BARRIER] = {.name = "moonfork.Barrier", .module = CORE("barrier")},
+                          .module = CORE("condition"),
+                          .values = 1},
+    [OBJECT_BARRIER] = {.name = "moonfork.Barrier",
+                        .module = CORE("barrier"),
+                        .values = 2,
+                        .prepare = lbarrier_prepare},
     [OBJECT_ARRAY] = {.name = "moonfork.Array", .module = CORE("array")},
     [OBJECT_SLICE] = {.name = "moonfork.Array", .module = CORE("array")},
     [OBJECT_VALUE] = {.name = "moonfork.Value", .module = CORE("array")},
@@ -194,6 +202,8 @@ static void set_types(void)
   lock_setup();
   semaphore_setup();
   event_setup();
+  condition_setup();
+  barrier_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }

@@ -2,7 +2,9 @@
 -- A context has everything that the module has; what it makes starts its way.
 -- SPDX-License-Identifier: MIT
 
+local barrier = require "moonfork.barrier"
 local codec = require "moonfork.codec"
+local condition = require "moonfork.condition"
 local core = require "moonfork.core.process"
 local errors = require "moonfork.errors"
 local manager = require "moonfork.manager"
@@ -30,7 +32,9 @@ end
 
 -- What is the same in all contexts.
 local shared = {
+  Barrier = barrier.Barrier,
   BoundedSemaphore = sync.BoundedSemaphore,
+  Condition = condition.Condition,
   Event = sync.Event,
   Lock = sync.Lock,
   Queue = queue.Queue,
