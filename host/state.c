@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "array.h"
 #include "bindings.h"
 #include "child.h"
 #include "codec.h"
@@ -21,6 +22,7 @@
 #include "handle.h"
 #include "heap.h"
 #include "interrupt.h"
+#include "larray.h"
 #include "luaheap.h"
 #include "object.h"
 #include "process.h"
@@ -34,6 +36,7 @@
 /* ---- modules ---- */
 
 static const luaL_Reg core[] = {
+    {"moonfork.core.array", luaopen_moonfork_core_array},
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
@@ -166,9 +169,18 @@ static const struct handle_type types[OBJECT_TYPES] = {
     [OBJECT_CONDITION] = {.name = "moonfork.Condition",
                           .module = CORE("condition")},
     [OBJECT_BARRIER] = {.name = "moonfork.Barrier", .module = CORE("barrier")},
-    [OBJECT_ARRAY] = {.name = "moonfork.Array", .module = CORE("array")},
-    [OBJECT_SLICE] = {.name = "moonfork.Array", .module = CORE("array")},
-    [OBJECT_VALUE] = {.name = "moonfork.Value", .module = CORE("array")},
+    [OBJECT_ARRAY] = {.name = "moonfork.Array",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
+    [OBJECT_SLICE] = {.name = "moonfork.Array",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
+    [OBJECT_VALUE] = {.name = "moonfork.Value",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
     [OBJECT_DICT] = {.name = "moonfork.Dict", .module = CORE("dict")},
     [OBJECT_CONNECTION] = {.name = "moonfork.Connection",
                            .module = CORE("connection")},
@@ -176,6 +188,7 @@ static const struct handle_type types[OBJECT_TYPES] = {
 
 static void set_types(void)
 {
+  array_setup();
   queue_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);

@@ -2,6 +2,7 @@
 -- A context has everything that the module has; what it makes starts its way.
 -- SPDX-License-Identifier: MIT
 
+local array = require "moonfork.array"
 local codec = require "moonfork.codec"
 local core = require "moonfork.core.process"
 local errors = require "moonfork.errors"
@@ -28,7 +29,9 @@ end
 
 -- What is the same in all contexts.
 local shared = {
+  Array = array.Array,
   Queue = queue.Queue,
+  Value = array.Value,
   active_children = process.active_children,
   cpu_count = system.cpu_count,
   current_process = process.current_process,
