@@ -163,27 +163,28 @@ INTEGER_KERNELS(u64, uint64_t)
 /* ---- of floats ---- */
 
 /* No compiler may change the order of float additions, so it is said here which
-   go on side by side: LANES of them. */
-#define LANES 8
+   go on side by side: four vectors of the size that every machine has. */
+#define SIDES 4
 
-typedef float f32_lanes
-    __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
-typedef int32_t f32_masks __attribute__((vector_size(LANES * 4)));
-typedef double f64_lanes
-    __attribute__((vector_size(LANES * 8), aligned(8), may_alias));
-typedef int64_t f64_masks __attribute__((vector_size(LANES * 8)));
+typedef float f32_vector __attribute__((vector_size(16), aligned(4)));
+typedef int32_t f32_mask __attribute__((vector_size(16)));
+typedef float f32_pair __attribute__((vector_size(8), aligned(4)));
+typedef double f64_vector __attribute__((vector_size(16), aligned(8)));
+typedef int64_t f64_mask __attribute__((vector_size(16)));
+typedef f64_vector f64_pair;
 
 #define REAL_SUM(name, type) \
   BULK static double sum_##name(const type *from, uint64_t count) \
   { \
-    f64_lanes lanes = {0}; \
+    f64_vector sums[SIDES] = {{0}}; \
     double sum = 0; \
     uint64_t i = 0; \
-    for (; i + LANES <= count; i += LANES) \
-      lanes += __builtin_convertvector(*(const name##_lanes *)(from + i), \
-                                       f64_lanes); \
-    for (; i < count; i++) lanes[i % LANES] += (double)from[i]; \
-    for (i = 0; i < LANES; i++) sum += lanes[i]; \
+    for (; i + 2 * SIDES <= count; i += 2 * SIDES) \
+      for (uint64_t k = 0; k < SIDES; k++) \
+        sums[k] += __builtin_convertvector( \
+            *(const name##_pair *)(from + i + 2 * k), f64_vector); \
+    for (; i < count; i++) sum += (double)from[i]; \
+    for (uint64_t k = 0; k < SIDES; k++) sum += sums[k][0] + sums[k][1]; \
     return sum; \
   }
 
@@ -191,26 +192,32 @@ typedef int64_t f64_masks __attribute__((vector_size(LANES * 8)));
 #define REAL_EXTREME(extreme, name, type, operator) \
   BULK static double extreme##_##name(const type *from, uint64_t count) \
   { \
-    name##_lanes lanes = from[0] - (name##_lanes){0}; \
-    name##_masks odd = lanes != lanes; \
+    enum { LANES = 16 / sizeof(type) }; \
+    name##_vector best[SIDES]; \
+    name##_mask ordered = ~(name##_mask){0}; \
     type found = from[0]; \
+    int is_odd = 0; \
     uint64_t i = 0; \
-    for (; i + LANES <= count; i += LANES) { \
-      name##_lanes next = *(const name##_lanes *)(from + i); \
-      name##_masks better = next operator lanes; \
-      lanes = (name##_lanes)((better & (name##_masks)next) | \
-                             (~better & (name##_masks)lanes)); \
-      odd |= next != next; \
-    } \
+    for (uint64_t k = 0; k < SIDES; k++) \
+      best[k] = from[0] - (name##_vector){0}; \
+    for (; i + SIDES * LANES <= count; i += SIDES * LANES) \
+      for (uint64_t k = 0; k < SIDES; k++) { \
+        name##_vector next = *(const name##_vector *)(from + i + LANES * k); \
+        name##_mask better = next operator best[k]; \
+        best[k] = (name##_vector)((better & (name##_mask)next) | \
+                                  (~better & (name##_mask)best[k])); \
+        ordered &= next == next; \
+      } \
     for (; i < count; i++) { \
-      lanes[0] = from[i] operator lanes[0] ? from[i] : lanes[0]; \
-      odd[0] |= -isnan(from[i]); \
+      found = from[i] operator found ? from[i] : found; \
+      is_odd |= isnan(from[i]); \
     } \
-    for (i = 0; i < LANES; i++) { \
-      if (odd[i]) return (double)NAN; \
-      found = lanes[i] operator found ? lanes[i] : found; \
+    for (int lane = 0; lane < LANES; lane++) { \
+      for (uint64_t k = 0; k < SIDES; k++) \
+        found = best[k][lane] operator found ? best[k][lane] : found; \
+      is_odd |= ordered[lane] == 0; \
     } \
-    return (double)found; \
+    return is_odd ? (double)NAN : (double)found; \
   }
 
 REAL_SUM(f32, float)
