@@ -224,8 +224,9 @@ void array_fill(const struct array_span *span, union array_number number);
 void array_copy(const struct array_span *to, const struct array_span *from);
 
 /* Copies elements of another type. 0, or as array_convert_number when `to` does
-   not hold one of them: *at says which. All are looked at before any is written; only an
-   element that another process changes meanwhile is met later. */
+   not hold one of them: *at says which. All are looked at before any is
+   written; only an element that another process changes meanwhile is met
+   later. */
 int array_convert(const struct array_span *to, const struct array_span *from,
                   uint64_t *at);
 
