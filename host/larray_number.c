@@ -86,9 +86,10 @@ int larray_add(lua_State *L, const struct array_span *span, uint64_t at,
   int rc = array_add(span, at, delta, &result);
   larray_push(L, type, result);
   if (rc == 0) return 1;
-  return luaL_error(L, "%s + %s does not fit %s: %s; nothing was added",
-                    lua_tostring(L, -1), luaL_tolstring(L, index, NULL),
-                    array_kinds[type].name, push_range(L, type));
+  const char *old = luaL_tolstring(L, -1, NULL);
+  const char *added = luaL_tolstring(L, index, NULL);
+  return luaL_error(L, "%s + %s does not fit %s: %s; nothing was added", old,
+                    added, array_kinds[type].name, push_range(L, type));
 }
 
 int larray_exchange(lua_State *L, const struct array_span *span, uint64_t at,

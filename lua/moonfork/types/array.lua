@@ -14,10 +14,10 @@
 ---
 ---The types are `"i8"`, `"i16"`, `"i32"`, `"i64"` for integers; `"u8"`,
 ---`"u16"`, `"u32"`, `"u64"` for those without a sign; `"f32"` and `"f64"` for
----floats. An integer type takes integers in its range, and floats that are integers: 3.0,
----not 3.5; never a string. A `u64` is read as the Lua integer of the same bits,
----so 2^64 - 1 is -1 (`math.ult` compares them right); it takes any integer, and
----floats below 2^64. `f32` rounds, and takes NaN and
+---floats. An integer type takes integers in its range, and floats that are
+---integers: 3.0, not 3.5; never a string. A `u64` is read as the Lua integer of
+---the same bits, so 2^64 - 1 is -1 (`math.ult` compares them right); it takes
+---any integer, and floats below 2^64. `f32` rounds, and takes NaN and
 ---infinities, but no finite number that would become infinite. Integer types
 ---give integers, float types floats.
 ---
