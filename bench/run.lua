@@ -26,6 +26,7 @@ local WORKLOADS <const> = {
   { name = "string", rounds = 5 },
   { name = "memory", rounds = 3 },
   { name = "crowd", rounds = 3, full = "1000" },
+  { name = "arrays", rounds = 3 },
 }
 
 -- What has to be reached: at most so many times the floor, or at least so many
@@ -38,6 +39,10 @@ local GOALS <const> = {
   queue_record = { side = "python", ratio = 15 },
   round_trip = { side = "floor", ratio = 1.5 },
   string_1mb = { side = "python", ratio = 30 },
+  array_read = { side = "floor", ratio = 5 },
+  array_write = { side = "floor", ratio = 6 },
+  array_sum = { side = "floor", ratio = 1.5 },
+  array_read_locked = { side = "python", ratio = 8 },
 }
 
 local SIDES <const> = { "floor", "moonfork", "python" }
