@@ -29,6 +29,7 @@ local WORKLOADS <const> = {
   { name = "lock" },
   { name = "event" },
   { name = "event", one_cpu = true },
+  { name = "arrays", rounds = 3 },
 }
 
 -- What has to be reached: at most so many times the floor, or at least so many
@@ -42,6 +43,10 @@ local GOALS <const> = {
   round_trip = { side = "floor", ratio = 1.5 },
   string_1mb = { side = "python", ratio = 30 },
   lock = { side = "floor", ratio = 3 },
+  array_read = { side = "floor", ratio = 5 },
+  array_write = { side = "floor", ratio = 6 },
+  array_sum = { side = "floor", ratio = 1.5 },
+  array_read_locked = { side = "python", ratio = 8 },
 }
 
 local SIDES <const> = { "floor", "moonfork", "python" }

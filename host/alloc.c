@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "clock.h"
@@ -146,6 +147,17 @@ int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
     atomic_store_explicit(&heap->large_used, clock_now(), memory_order_relaxed);
   if (meta & COLD) warm_up(*result, size);
   return 0;
+}
+
+/* The page with the head of a large block is never given back. */
+void alloc_clear(uint64_t offset, size_t from, size_t to)
+{
+  uint64_t meta = block_at(offset)->meta;
+  if (is_large(block_class(meta)) && meta & COLD && to > PAGE) {
+    alloc_populate(offset, to);
+    to = PAGE;
+  }
+  if (from < to) memset((char *)block_at(offset) + from, 0, to - from);
 }
 
 void alloc_free_in_transaction(uint64_t offset)

@@ -64,6 +64,10 @@ int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
 int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
                 uint64_t *block);
 
+/* Zeroes the bytes [from, to) of a new block, counted from its head. Fresh
+   pages of a large one are zero already, and are made ready at once. */
+void alloc_clear(uint64_t block, size_t from, size_t to);
+
 /* Frees a block, and takes it out of the list that it is in. */
 void alloc_free_in_transaction(uint64_t block);
 void alloc_free(uint64_t block);

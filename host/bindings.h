@@ -7,6 +7,7 @@
 #include <lua.h>
 
 int luaopen_moonfork_core_barrier(lua_State *L);
+int luaopen_moonfork_core_array(lua_State *L);
 int luaopen_moonfork_core_codec(lua_State *L);
 int luaopen_moonfork_core_condition(lua_State *L);
 int luaopen_moonfork_core_process(lua_State *L);

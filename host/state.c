@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "array.h"
 #include "barrier.h"
 #include "bindings.h"
 #include "child.h"
@@ -24,6 +25,7 @@
 #include "handle.h"
 #include "heap.h"
 #include "interrupt.h"
+#include "larray.h"
 #include "lock.h"
 #include "luaheap.h"
 #include "object.h"
@@ -40,6 +42,7 @@
 
 static const luaL_Reg core[] = {
     {"moonfork.core.barrier", luaopen_moonfork_core_barrier},
+    {"moonfork.core.array", luaopen_moonfork_core_array},
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
     {"moonfork.core.condition", luaopen_moonfork_core_condition},
     {"moonfork.core.process", luaopen_moonfork_core_process},
@@ -188,9 +191,18 @@ static const struct handle_type types[OBJECT_TYPES] = {
                         .module = CORE("barrier"),
                         .values = 2,
                         .prepare = lbarrier_prepare},
-    [OBJECT_ARRAY] = {.name = "moonfork.Array", .module = CORE("array")},
-    [OBJECT_SLICE] = {.name = "moonfork.Array", .module = CORE("array")},
-    [OBJECT_VALUE] = {.name = "moonfork.Value", .module = CORE("array")},
+    [OBJECT_ARRAY] = {.name = "moonfork.Array",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
+    [OBJECT_SLICE] = {.name = "moonfork.Array",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
+    [OBJECT_VALUE] = {.name = "moonfork.Value",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
     [OBJECT_DICT] = {.name = "moonfork.Dict", .module = CORE("dict")},
     [OBJECT_CONNECTION] = {.name = "moonfork.Connection",
                            .module = CORE("connection")},
@@ -198,6 +210,7 @@ static const struct handle_type types[OBJECT_TYPES] = {
 
 static void set_types(void)
 {
+  array_setup();
   queue_setup();
   lock_setup();
   semaphore_setup();

@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 
 local barrier = require "moonfork.barrier"
+local array = require "moonfork.array"
 local codec = require "moonfork.codec"
 local condition = require "moonfork.condition"
 local core = require "moonfork.core.process"
@@ -40,6 +41,9 @@ local shared = {
   Queue = queue.Queue,
   RLock = sync.RLock,
   Semaphore = sync.Semaphore,
+  Array = array.Array,
+  Queue = queue.Queue,
+  Value = array.Value,
   active_children = process.active_children,
   cpu_count = system.cpu_count,
   current_process = process.current_process,

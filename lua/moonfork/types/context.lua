@@ -69,6 +69,20 @@ function mp.BoundedSemaphore(units) end
 ---Makes an event.
 ---@return moonfork.Event event not set
 function mp.Event() end
+---Makes an array of numbers in shared memory, which all processes that it is
+---passed to see and change. Raises for numbers that the type cannot hold, with
+---their place, and when there is not so much memory.
+---@param type string "i8" to "i64", "u8" to "u64", "f32" or "f64"
+---@param content integer|table|moonfork.Array how many zeros, or the numbers
+---@return moonfork.Array array of as many elements for good
+function mp.Array(type, content) end
+
+---Makes a single number in shared memory. Raises for one that the type cannot
+---hold.
+---@param type string as for `mp.Array`
+---@param value number? what it is at first; 0 unless given
+---@return moonfork.Value value `value.value` is the number
+function mp.Value(type, value) end
 
 ---This process.
 ---@return moonfork.CurrentProcess process its name, its pid, its kind
