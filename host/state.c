@@ -15,6 +15,7 @@
 #include "child.h"
 #include "codec.h"
 #include "defs.h"
+#include "dict.h"
 #include "embedded.h"
 #include "finalizers.h"
 #include "forkserver.h"
@@ -35,6 +36,7 @@
 
 static const luaL_Reg core[] = {
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
+    {"moonfork.core.dict", luaopen_moonfork_core_dict},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
     {"moonfork.core.system", luaopen_moonfork_core_system},
@@ -177,6 +179,7 @@ static const struct handle_type types[OBJECT_TYPES] = {
 static void set_types(void)
 {
   queue_setup();
+  dict_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }

@@ -4,6 +4,7 @@
 
 local codec = require "moonfork.codec"
 local core = require "moonfork.core.process"
+local dict = require "moonfork.dict"
 local errors = require "moonfork.errors"
 local process = require "moonfork.process"
 local queue = require "moonfork.queue"
@@ -28,6 +29,7 @@ end
 
 -- What is the same in all contexts.
 local shared = {
+  Dict = dict.Dict,
   Queue = queue.Queue,
   active_children = process.active_children,
   cpu_count = system.cpu_count,

@@ -30,6 +30,7 @@
 #include "check.h"
 #include "clock.h"
 #include "defs.h"
+#include "dict.h"
 #include "fdio.h"
 #include "heap.h"
 #include "object.h"
@@ -129,6 +130,7 @@ static UNUSED int support_open(void **state)
 {
   (void)state;
   queue_setup();
+  dict_setup();
   return slot_open() == 0 && fdio_reserve() == 0 ? 0 : -1;
 }
 
