@@ -385,8 +385,8 @@ static int l_update(lua_State *L)
   struct key key;
   uint64_t claim;
   int rc;
-  check_key(L, 2, &key);
   luaL_checktype(L, 3, LUA_TFUNCTION);
+  check_key(L, 2, &key);
   lua_settop(L, 3);
   UNINTERRUPTED(rc, dict_claim(dict, &key.key, &claim, &copy));
   check_write(L, rc);

@@ -274,7 +274,7 @@ static void prepare_own(void)
   uint64_t shared = world.dict;
   run_create();
   world.dict = notes()->dict;
-  for (unsigned i = 0; i < 20; i++) set(i, i % 4 == 0 ? LARGE : SMALL, 1);
+  for (unsigned i = 0; i < 9; i++) set(i, i % 8 == 0 ? LARGE : SMALL, 1);
   run_claim();
   world.dict = shared;
   dict_drop(&notes()->copy);
