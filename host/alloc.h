@@ -20,7 +20,7 @@
 enum block_kind {
   BLOCK_FREE = 0, /* nothing; zero, so that unused memory is free */
   BLOCK_BYTES,    /* a message, arguments, results: bytes and references */
-  BLOCK_CHUNK,    /* a part of a queue */
+  BLOCK_CHUNK,    /* a part of a queue or of a dict */
   BLOCK_HOLDER,   /* references only: those of a handle or a forked child */
   BLOCK_SLOT,     /* a process; slot.h */
   BLOCK_OBJECT,   /* a shared object; object.h */

@@ -80,7 +80,7 @@ int object_hold_new(uint64_t object, enum object_type type, uint64_t part,
   heap_end();
   if (rc != 0) {
     object_dispose(object, slot_self);
-    if (part) alloc_free(part);
+    if (part) object_release(part);
   }
   return rc;
 }

@@ -18,6 +18,7 @@
 #include "codec.h"
 #include "condition.h"
 #include "defs.h"
+#include "dict.h"
 #include "embedded.h"
 #include "event.h"
 #include "finalizers.h"
@@ -45,6 +46,7 @@ static const luaL_Reg core[] = {
     {"moonfork.core.array", luaopen_moonfork_core_array},
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
     {"moonfork.core.condition", luaopen_moonfork_core_condition},
+    {"moonfork.core.dict", luaopen_moonfork_core_dict},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
     {"moonfork.core.sync", luaopen_moonfork_core_sync},
@@ -217,6 +219,7 @@ static void set_types(void)
   event_setup();
   condition_setup();
   barrier_setup();
+  dict_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }

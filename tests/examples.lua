@@ -318,6 +318,49 @@ local function test_matmul()
   check_usage("matmul", "10 x")
 end
 
+-- Pages that lead to each other, some of them not to be seen as links.
+local SITE = {
+  ["index.html"] = "<a href='a.html'>1</a> <a href=\"deep/b.html?x#y\">2</a>"
+    .. "<A HREF='missing.html'> <a href='mailto:me@example.com'>"
+    .. "<a href='http://127.0.0.1:1/elsewhere.html'>",
+  ["a.html"] = "<a href='/'> <a href='#top'> <a href='deep/b.html'>",
+  ["deep/b.html"] = "<a href='../a.html'> <a href='c%20c.html'>"
+    .. "<a href='../../../etc/passwd'>",
+  ["deep/c c.html"] = "<a href='b.html'> <a href='gone.html'>",
+  ["alone.html"] = "<a href='nobody/comes/here.html'>",
+}
+
+local CRAWLED = [[
+dead links:
+  /deep/gone.html: 404
+  /etc/passwd: 404
+  /missing.html: 404
+4 pages, %d bytes, 3 dead links
+]]
+
+local function test_crawler()
+  local bytes = 0
+  for name, page in pairs(SITE) do
+    if name ~= "alone.html" then bytes = bytes + #page end
+  end
+  local expected = CRAWLED:format(bytes)
+  with_files(SITE, function(directory)
+    for count = 1, 5, 2 do
+      local output, status = run("crawler", directory .. " " .. count)
+      check("crawler with " .. count, status == 0
+        and output:sub(1, #expected) == expected, output)
+    end
+  end)
+  local output, status = run("crawler", "made 3")
+  check("crawler of pages that it makes", status == 0
+    and output:find "%d+ pages, %d+ bytes, %d+ dead links\n3 workers", output)
+  output, status = run "crawler"
+  check("crawler of what there is", status == 0
+    and output:find "\n%d+ workers, ", output)
+  check_usage("crawler", "/nowhere")
+  check_usage("crawler", "made 0")
+end
+
 test_tutorial()
 test_wordcount()
 test_primes()
@@ -326,5 +369,6 @@ test_errors()
 test_histogram()
 test_mandelbrot()
 test_matmul()
+test_crawler()
 print(("%d passed, %d failed"):format(passed, failed))
 os.exit(failed == 0)

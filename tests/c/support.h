@@ -31,6 +31,7 @@
 #include "clock.h"
 #include "defs.h"
 #include "event.h"
+#include "dict.h"
 #include "fdio.h"
 #include "heap.h"
 #include "lock.h"
@@ -135,6 +136,7 @@ static UNUSED int support_open(void **state)
   lock_setup();
   semaphore_setup();
   event_setup();
+  dict_setup();
   return slot_open() == 0 && fdio_reserve() == 0 ? 0 : -1;
 }
 
