@@ -93,6 +93,9 @@ int connection_poll(struct connection *connection, int64_t deadline);
 /* True when connection_receive would not wait. For an end that can receive. */
 int connection_is_ready(struct connection *connection);
 
+/* A number that changes with the owners of the other end. */
+uint32_t connection_changes(struct connection *connection);
+
 /* Opens a pidfd for each living owner of the other end, at most `room` of
    them, each to be closed with fdio_close: one that becomes readable may mean
    the end of file. Who watches also joins the bell of connection_queue, which

@@ -14,8 +14,10 @@
 #include "bindings.h"
 #include "child.h"
 #include "codec.h"
+#include "connection.h"
 #include "defs.h"
 #include "embedded.h"
+#include "end.h"
 #include "finalizers.h"
 #include "forkserver.h"
 #include "handle.h"
@@ -35,6 +37,7 @@
 
 static const luaL_Reg core[] = {
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
+    {"moonfork.core.connection", luaopen_moonfork_core_connection},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
     {"moonfork.core.system", luaopen_moonfork_core_system},
@@ -171,12 +174,17 @@ static const struct handle_type types[OBJECT_TYPES] = {
     [OBJECT_VALUE] = {.name = "moonfork.Value", .module = CORE("array")},
     [OBJECT_DICT] = {.name = "moonfork.Dict", .module = CORE("dict")},
     [OBJECT_CONNECTION] = {.name = "moonfork.Connection",
-                           .module = CORE("connection")},
+                           .module = CORE("connection"),
+                           .size = sizeof(struct end),
+                           .fill = end_fill,
+                           .release = end_release,
+                           .refusal = end_refusal},
 };
 
 static void set_types(void)
 {
   queue_setup();
+  connection_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }

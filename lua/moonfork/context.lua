@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 
 local codec = require "moonfork.codec"
+local connection = require "moonfork.connection"
 local core = require "moonfork.core.process"
 local errors = require "moonfork.errors"
 local process = require "moonfork.process"
@@ -28,6 +29,7 @@ end
 
 -- What is the same in all contexts.
 local shared = {
+  Pipe = connection.Pipe,
   Queue = queue.Queue,
   active_children = process.active_children,
   cpu_count = system.cpu_count,
