@@ -126,8 +126,9 @@ void object_release(uint64_t block);
 void object_dispose(uint64_t block, struct slot *owner);
 
 /* Frees all that the slot's owner and handle lists name, and what it was to
-   run; the process must have ended, and nobody else may be at it. Its children's slots go to the orphans
-   of this process: see object_reap_orphans. */
+   run; the process must have ended, and nobody else may be at it. Its
+   children's slots go to the orphans of this process: see
+   object_reap_orphans. */
 void object_reap(struct slot *dead);
 
 /* Frees a reaped slot: its result block and itself. */

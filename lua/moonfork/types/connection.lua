@@ -4,8 +4,8 @@
 
 ---One of the two ends of a pipe, made by `mp.Pipe`. What is sent at one end is
 ---received at the other, in its order, each message whole and once. Messages
----are copies, of any size; sending never waits. A message that was sent arrives,
----also when the one that sent it ends or is killed at once.
+---are copies, of any size; sending never waits. A message that was sent
+---arrives, also when the one that sent it ends or is killed at once.
 ---
 ---An end belongs to one process: the one that made it, until it is given away.
 ---It is given to a child as an argument, as an upvalue or in a global variable
@@ -14,14 +14,14 @@
 ---sending it through a queue or through another pipe, and to the parent as a
 ---result; once it is sent, it is closed here. To use it here then raises and
 ---says to whom it went. `keep = true` on a process leaves both sides their
----copy; they receive in turn, each message once.
+---copy; each message is received by one of them.
 ---
 ---A forked child keeps none of its parent's ends but those that it was given:
 ---to use another raises. So the end of file always comes: when the other end
 ---was closed, or the last process that had it has ended, in whichever way, what
 ---was sent before can still be received, and then `recv` says "closed".
 ---
----As a to-be-closed variable (`local a <close>, b = ...`) an end is closed where
+---As a to-be-closed variable (`local a <close> = ...`) an end is closed where
 ---its scope ends; one that is collected is closed too.
 ---
 ---A `timeout` of nil waits for ever; one of 0 or less does not wait.
@@ -29,8 +29,8 @@
 local Connection = {}
 
 ---Sends a value. Raises when it cannot be sent, with the path to what cannot;
----when this end is no longer this process's; when it belongs to a one-way pipe
----and receives only; and when there is no shared memory left.
+---when this end is no longer this process's; when it is that end of a one-way
+---pipe which only receives; and when there is no shared memory left.
 ---@param value any what to send; nil must be given too
 ---@return true|nil sent true when it is on its way
 ---@return string? reason "closed" when the other end is gone
@@ -38,8 +38,8 @@ function Connection:send(value) end
 
 ---Receives the next message, and waits while there is none. As a message may be
 ---nil, it is `reason` that tells whether there was one. What `send_bytes` sent
----is received as a string. Raises when this end is no longer this process's, or
----sends only.
+---is received as a string. Raises when this end is no longer this process's,
+---and when it only sends.
 ---@param timeout number? seconds
 ---@return any value what was sent, a copy
 ---@return string? reason "timeout", or "closed" when the other end is gone

@@ -39,11 +39,11 @@ function mp.run(f, ...) end
 ---@return moonfork.Queue queue empty
 function mp.Queue(maxsize) end
 
----Makes a pipe between two processes: what is sent at one end is received at the
----other. Each end belongs to one process; see `moonfork.Connection`.
+---Makes a pipe between two processes: what is sent at one end is received at
+---the other. Each end belongs to one process; see `moonfork.Connection`.
 ---
----Raises for an option that it does not know, and when there is no shared memory
----left.
+---Raises for an option that it does not know, and when there is no shared
+---memory left.
 ---@param options { duplex: boolean? }? duplex = false: it carries one way only
 ---@return moonfork.Connection first receives only, unless the pipe is duplex
 ---@return moonfork.Connection second sends only, unless the pipe is duplex
