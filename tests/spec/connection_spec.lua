@@ -167,13 +167,15 @@ describe("a pipe", function()
   end)
 
   it("carries both ways when told so", function()
-    local a <close>, b <close> = mp.Pipe { duplex = true }
+    local a <close>, b = mp.Pipe { duplex = true }
     a:send(1)
     b:send(2)
     assert.same({ 2, 1 }, { a:recv(), b:recv() })
-    local c <close>, d <close> = mp.Pipe {}
+    b:close()
+    local c <close>, d = mp.Pipe {}
     d:send(3)
     assert.equal(3, c:recv())
+    d:close()
   end)
 
   it("refuses other options", function()
@@ -262,8 +264,9 @@ describe("bytes", function()
       a:send(value)
       a:send_bytes "behind"
       for _ = 1, 2 do
-        raises("connection_spec.lua:%d+: .*use recv", b.recv_bytes, b)
-        raises("connection_spec.lua:%d+: .*use recv", b.recv_bytes, b, 0)
+        raises("connection_spec.lua:%d+: .*use recv",
+          function() b:recv_bytes() end)
+        raises("use recv", b.recv_bytes, b, 0)
         assert.is_true(b:poll(0))
       end
       assert.same(value, b:recv(0))
@@ -278,9 +281,10 @@ describe("bytes", function()
   it("are a string", function()
     local a <close>, b = mp.Pipe()
     for _, wrong in ipairs { 1, true, {}, print } do
-      raises("connection_spec.lua:%d+: .*string", a.send_bytes, a, wrong)
+      raises("connection_spec.lua:%d+: .*string",
+        function() a:send_bytes(wrong) end)
     end
-    raises("connection_spec.lua:%d+: .*string", a.send_bytes, a)
+    raises("connection_spec.lua:%d+: .*string", function() a:send_bytes() end)
     assert.same(TIMEOUT, { b:recv(0) })
     b:close()
   end)
@@ -310,7 +314,8 @@ describe("poll", function()
     assert.is_true(b:poll())
     assert.same({ n = 1 }, table.pack(b:recv()))
     assert.is_false(b:poll(0))
-    raises("connection_spec.lua:%d+: .*NaN", b.poll, b, 0 / 0)
+    local nan = 0 / 0
+    raises("connection_spec.lua:%d+: .*NaN", function() b:poll(nan) end)
     b:close()
   end)
 
@@ -398,8 +403,8 @@ describe("closing an end", function()
     } do
       raises("connection_spec.lua:%d+: .*a connection that is closed", call)
     end
-    raises("value: a connection that is closed cannot be sent",
-      b.send, b, a)
+    raises("connection_spec.lua:%d+: value: a connection that is closed "
+      .. "cannot be sent", function() b:send(a) end)
     b:close()
   end)
 
@@ -452,17 +457,13 @@ describe("the end of file", function()
   it("comes when that is killed, also while one waits", function()
     for _, method in ipairs(helper.methods) do
       local a, b = mp.Pipe()
-      local waits, b2 = mp.Pipe()
-      local p = mp.get_context(method).run(function(c, d)
+      local p = mp.get_context(method).run(function(c)
         c:send "up"
-        return d:recv()
-      end, b, b2)
-      local q = mp.run(function()
-        waits:send "waiting"
-        return a:recv(), a:recv()
-      end)
-      sleeps(q)
+        mp.sleep(60)
+      end, b)
+      local q = mp.run(function() return a:recv(), a:recv() end)
       sleeps(p)
+      sleeps(q)
       helper.signal("KILL", p.pid) -- and nobody reaps it
       assert.same({ "up", nil, "closed" }, { q:result() })
       p:join()
@@ -518,7 +519,14 @@ describe("the end of file", function()
 end)
 
 describe("the descriptor of an end", function()
-  before_each(helper.before)
+  before_each(function()
+    -- The first ring opens a socket that stays.
+    local a <close>, b = mp.Pipe()
+    b:fileno()
+    a:send(1)
+    b:close()
+    helper.before()
+  end)
   after_each(helper.after)
 
   local luv = require "luv"
@@ -583,10 +591,14 @@ describe("the descriptor of an end", function()
         mp.sleep(60)
       end, b)
       assert.equal("up", a:recv())
-      while is_readable(fd) do assert.is_false(a:poll(0)) end
+      assert.is_false(a:poll(0))
       helper.signal("KILL", p.pid)
-      assert.is_true(helper.eventually(function() return is_readable(fd) end))
-      assert.same(CLOSED, { a:recv(0) })
+      -- A ring that came late may have made it readable before.
+      local why
+      assert.is_true(helper.eventually(function()
+        if is_readable(fd) then why = select(2, a:recv(0)) end
+        return why == "closed"
+      end))
       assert.is_true(is_readable(fd))
       a:close()
       p:join()
