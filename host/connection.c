@@ -19,6 +19,10 @@
    queue and that of the changes. */
 #define WATCHED (FUTEX_WORDS - 2)
 
+/* Until a new owner runs under its slot, nobody is woken when it ends; then one
+   looks that often, in nanoseconds. */
+#define ENTRY_LOOK INT64_C(10000000)
+
 /* Who holds an end, or has held it. */
 struct owner {
   struct block block;
@@ -255,8 +259,9 @@ int connection_send(struct connection *connection,
 
 /* What tells that there may be other owners, and that one has ended. How many
    words, at most FUTEX_WORDS - 1; -EPIPE when the other end is gone, -EAGAIN
-   when an owner has ended just now. */
-static int watch_owners(struct connection *connection, struct futex_word *words)
+   when an owner has ended just now. *until is no later than one must look. */
+static int watch_owners(struct connection *connection, struct futex_word *words,
+                        int64_t *until)
 {
   struct connection_side *side = other_side(connection);
   struct connection_peer owners[WATCHED];
@@ -266,9 +271,13 @@ static int watch_owners(struct connection *connection, struct futex_word *words)
   int gone = look(side, owners, WATCHED, &count);
   heap_end();
   if (gone) return -EPIPE;
-  for (unsigned i = 0; i < count; i++)
+  int64_t soon = clock_now() + ENTRY_LOOK;
+  for (unsigned i = 0; i < count; i++) {
     if (slot_watch(owners[i].slot, owners[i].generation, &words[i + 1]) != 0)
       return -EAGAIN;
+    if (words[i + 1].word == &slot_at(owners[i].slot)->entered && soon < *until)
+      *until = soon;
+  }
   return (int)count + 1;
 }
 
@@ -282,10 +291,12 @@ static int doze(struct connection *connection, uint32_t seen, int64_t deadline)
     return is_gone(connection, &(struct connection_peer){0}) ? 0 : -ETIMEDOUT;
   if (futex_spin(words[0].word, seen, !talking)) return 0;
   atomic_fetch_or(&queue->getters, BELL_SLEEPERS);
-  int count = watch_owners(connection, words + 1);
+  int64_t until = deadline;
+  int count = watch_owners(connection, words + 1, &until);
   if (count == -EPIPE) shut(pipe_of(connection));
   if (count < 0) return 0;
-  int rc = futex_wait_any(words, (unsigned)count + 1, deadline);
+  int rc = futex_wait_any(words, (unsigned)count + 1, until);
+  if (rc == -ETIMEDOUT && until != deadline) rc = 0;
   /* One was woken, others may sleep on: the next to wake must look. */
   if (rc == 0) atomic_fetch_or(&queue->getters, BELL_SLEEPERS);
   alloc_trim(&slot_self->owned);

@@ -18,6 +18,9 @@ struct scratch {
   int lent;
 };
 
+/* In a reference: it is one to the end of a pipe. Offsets are even. */
+#define AN_END UINT64_C(1)
+
 #define SCRATCHES 8
 #define SCRATCH_SIZE (size_t)8192
 #define SCRATCH_KEPT (size_t)(1 << 20) /* a larger one is not kept */
@@ -120,7 +123,8 @@ static int refer(struct codec_out *out, uint64_t object)
     parcel->references = more;
     parcel->reference_room = room;
   }
-  parcel->references[out->references++] = object;
+  uint64_t mark = object_is_exclusive(object) ? AN_END : 0;
+  parcel->references[out->references++] = object | mark;
   return 0;
 }
 
@@ -186,10 +190,11 @@ static int add_end(struct parcel *parcel, uint64_t connection)
 
 /* Lets the message in hand refer to an object. Ends may have been closed since
    they were encoded, by what Lua code ran then. */
-static int refer_to(struct parcel *parcel, uint64_t object)
+static int refer_to(struct parcel *parcel, uint64_t reference)
 {
+  uint64_t object = reference & ~AN_END;
   int rc = 0;
-  if (object_is_exclusive(object))
+  if (reference & AN_END)
     rc = end_is_open(object) ? add_end(parcel, object) : -ESTALE;
   if (rc == 0) object_refer(parcel->block, object);
   return rc;
