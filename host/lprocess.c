@@ -13,6 +13,7 @@
 #include "child.h"
 #include "clock.h"
 #include "defs.h"
+#include "end.h"
 #include "fdio.h"
 #include "forkserver.h"
 #include "interrupt.h"
@@ -20,6 +21,7 @@
 #include "object.h"
 #include "parcel.h"
 #include "process.h"
+#include "reach.h"
 #include "slot.h"
 #include "target.h"
 
@@ -109,8 +111,8 @@ static int has_ended(lua_State *L, struct process *process)
 
 /* ---- making and starting ---- */
 
-/* new(name, daemon, method, start): `start` is the table with target, args
-   and count. */
+/* new(name, daemon, method, start): `start` is the table with target, args,
+   count and keep. */
 static int l_new(lua_State *L)
 {
   const char *name = luaL_checkstring(L, 1);
@@ -145,10 +147,10 @@ static int push_call(lua_State *L)
 }
 
 /* Writes the start block and starts a fresh interpreter with it. */
-static int start_fresh(lua_State *L, struct process *process)
+static int start_fresh(lua_State *L, struct process *process, uint64_t ticket)
 {
   lua_getiuservalue(L, 1, 1);
-  int rc = target_write_start(L, process->child.slot, -1);
+  int rc = target_write_start(L, process->child.slot, -1, ticket);
   if (rc != 0) return rc;
   if (process->method == METHOD_SPAWN) return child_spawn(&process->child, -1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &preload);
@@ -179,12 +181,25 @@ static void fail_start(lua_State *L, struct process *process, int rc)
                 rc);
 }
 
+/* Whether the ends of pipes that the child gets stay here too. */
+static int keeps_ends(lua_State *L)
+{
+  lua_getiuservalue(L, 1, 1);
+  lua_getfield(L, -1, "keep");
+  int yes = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  return yes;
+}
+
 static int l_start(lua_State *L)
 {
   struct process *process = check_process(L);
   check_startable(L, process);
   lua_settop(L, 1);
+  uint64_t ticket = end_ticket();
   int arguments = process->method == METHOD_FORK ? push_call(L) : 0;
+  if (process->method == METHOD_FORK && end_any())
+    reach_mark(L, arguments + 1, ticket);
   keep(L, process, 1, 1);
   int rc = child_prepare(L, &process->child, process->name,
                          process->daemon ? SLOT_DAEMON : 0);
@@ -193,10 +208,11 @@ static int l_start(lua_State *L)
     lsupport_fail(L, "cannot start a process: shared memory", rc);
   }
   rc = process->method == METHOD_FORK
-           ? target_fork(L, &process->child, arguments)
-           : start_fresh(L, process);
+           ? target_fork(L, &process->child, arguments, ticket)
+           : start_fresh(L, process, ticket);
   if (rc != 0) fail_start(L, process, rc);
   process->state = STATE_STARTED;
+  if (end_any() && !keeps_ends(L)) end_part(ticket, process->name);
   lua_pushnil(L);
   lua_setiuservalue(L, 1, 1);
   lua_settop(L, 1);

@@ -17,9 +17,11 @@
 #include "child.h"
 #include "codec.h"
 #include "condition.h"
+#include "connection.h"
 #include "defs.h"
 #include "dict.h"
 #include "embedded.h"
+#include "end.h"
 #include "event.h"
 #include "finalizers.h"
 #include "forkserver.h"
@@ -47,6 +49,7 @@ static const luaL_Reg core[] = {
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
     {"moonfork.core.condition", luaopen_moonfork_core_condition},
     {"moonfork.core.dict", luaopen_moonfork_core_dict},
+    {"moonfork.core.connection", luaopen_moonfork_core_connection},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
     {"moonfork.core.sync", luaopen_moonfork_core_sync},
@@ -207,7 +210,11 @@ static const struct handle_type types[OBJECT_TYPES] = {
                       .fill = larray_fill},
     [OBJECT_DICT] = {.name = "moonfork.Dict", .module = CORE("dict")},
     [OBJECT_CONNECTION] = {.name = "moonfork.Connection",
-                           .module = CORE("connection")},
+                           .module = CORE("connection"),
+                           .size = sizeof(struct end),
+                           .fill = end_fill,
+                           .release = end_release,
+                           .refusal = end_refusal},
 };
 
 static void set_types(void)
@@ -220,6 +227,7 @@ static void set_types(void)
   condition_setup();
   barrier_setup();
   dict_setup();
+  connection_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }

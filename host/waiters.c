@@ -38,7 +38,7 @@ void waiters_remove_in_transaction(struct waiters *waiters, uint64_t waiter)
 static int lives(uint64_t waiter)
 {
   const struct waiter *it = waiter_at(waiter);
-  return slot_lives_in_transaction(it->slot, it->generation);
+  return slot_look(it->slot, it->generation) == SLOT_RUNS;
 }
 
 uint64_t waiters_find_dead_in_transaction(const struct waiters *waiters)

@@ -83,6 +83,15 @@ function mp.Array(type, content) end
 ---@param value number? what it is at first; 0 unless given
 ---@return moonfork.Value value `value.value` is the number
 function mp.Value(type, value) end
+---Makes a pipe between two processes: what is sent at one end is received at
+---the other. Each end belongs to one process; see `moonfork.Connection`.
+---
+---Raises for an option that it does not know, and when there is no shared
+---memory left.
+---@param options { duplex: boolean? }? duplex = false: it carries one way only
+---@return moonfork.Connection first receives only, unless the pipe is duplex
+---@return moonfork.Connection second sends only, unless the pipe is duplex
+function mp.Pipe(options) end
 
 ---This process.
 ---@return moonfork.CurrentProcess process its name, its pid, its kind
