@@ -131,11 +131,16 @@ int slot_watch(uint64_t offset, uint64_t generation, struct futex_word *word)
   return rc;
 }
 
+int slot_lives_in_transaction(uint64_t offset, uint64_t generation)
+{
+  return is_slot(offset, generation) && !slot_is_dead(slot_at(offset));
+}
+
 int slot_lives(uint64_t offset, uint64_t generation)
 {
   /* Under the heap lock the slot stays what it is while it is looked at. */
   heap_begin();
-  int lives = is_slot(offset, generation) && !slot_is_dead(slot_at(offset));
+  int lives = slot_lives_in_transaction(offset, generation);
   heap_end();
   return lives;
 }

@@ -83,6 +83,9 @@ int slot_is_dead(struct slot *slot);
    enter it; false once it has ended, also when the slot was given back. */
 int slot_lives(uint64_t slot, uint64_t generation);
 
+/* The same, for one who holds the heap lock. */
+int slot_lives_in_transaction(uint64_t slot, uint64_t generation);
+
 /* What to sleep on (futex_wait_any) to be woken when the process of the slot
    with that generation ends, killed or not: its life, which the kernel marks.
    0, or -ESRCH when it has ended. Before it has entered the slot nobody is
