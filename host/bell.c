@@ -159,6 +159,11 @@ void bell_close(struct bell_ear *ear)
   *ear = (struct bell_ear){.fd = -1};
 }
 
+void bell_ring_ear(const struct bell_ear *ear)
+{
+  ring_ear(ear->name);
+}
+
 void bell_drain(const struct bell_ear *ear)
 {
   struct mmsghdr rings[DRAIN] = {0};

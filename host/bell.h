@@ -59,6 +59,9 @@ int bell_is_open(const struct bell_ear *ear);
    no more: others forget them. */
 void bell_close(struct bell_ear *ear);
 
+/* Makes it readable. */
+void bell_ring_ear(const struct bell_ear *ear);
+
 /* Takes all rings from the ear, so that it is readable at the next one. */
 void bell_drain(const struct bell_ear *ear);
 

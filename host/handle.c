@@ -45,6 +45,7 @@ static int collect(lua_State *L)
 {
   struct handle *handle = handle_test(L, 1);
   luaL_argexpected(L, handle, 1, "shared object");
+  if (types[handle->type]->empty) types[handle->type]->empty(handle);
   if (handle->holder && handle->owner == slot_self_at && !is_in_use(handle)) {
     object_release(handle->holder);
     handle->holder = 0;

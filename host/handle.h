@@ -38,6 +38,10 @@ struct handle_type {
   /* Called when a handle has come to stand for an object, to fill the rest of
      the userdata. NULL: there is no more. */
   void (*fill)(struct handle *handle);
+  /* Called when a handle is collected, in a forked child too, before its object
+     is given back: closes what this process keeps in the rest of the userdata.
+     May be called again. NULL: nothing. */
+  void (*empty)(struct handle *handle);
 };
 
 /* Says so; once, before the first is pushed. The description stays the

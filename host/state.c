@@ -21,6 +21,7 @@
 #include "handle.h"
 #include "heap.h"
 #include "interrupt.h"
+#include "lqueue.h"
 #include "luaheap.h"
 #include "object.h"
 #include "process.h"
@@ -38,6 +39,7 @@ static const luaL_Reg core[] = {
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
     {"moonfork.core.system", luaopen_moonfork_core_system},
+    {"moonfork.core.wait", luaopen_moonfork_core_wait},
     {NULL, NULL},
 };
 
@@ -158,7 +160,10 @@ static void replace_exit(lua_State *L)
 /* What is shared, and how it looks in Lua. */
 #define CORE(part) "moonfork.core." part
 static const struct handle_type types[OBJECT_TYPES] = {
-    [OBJECT_QUEUE] = {.name = "moonfork.Queue", .module = CORE("queue")},
+    [OBJECT_QUEUE] = {.name = "moonfork.Queue",
+                      .module = CORE("queue"),
+                      .size = sizeof(struct queue_handle),
+                      .empty = lqueue_empty},
     [OBJECT_LOCK] = {.name = "moonfork.Lock", .module = CORE("sync")},
     [OBJECT_RLOCK] = {.name = "moonfork.RLock", .module = CORE("sync")},
     [OBJECT_SEMAPHORE] = {.name = "moonfork.Semaphore", .module = CORE("sync")},

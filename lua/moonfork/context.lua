@@ -8,6 +8,7 @@ local errors = require "moonfork.errors"
 local process = require "moonfork.process"
 local queue = require "moonfork.queue"
 local system = require "moonfork.system"
+local wait = require "moonfork.core.wait"
 
 local context = {}
 local methods = { "fork", "spawn", "forkserver" }
@@ -42,6 +43,7 @@ local shared = {
   register = codec.register,
   sleep = system.sleep,
   version = system.version,
+  wait = wait.wait,
 }
 
 ---The context of a start method.
