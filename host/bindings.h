@@ -9,6 +9,7 @@
 int luaopen_moonfork_core_codec(lua_State *L);
 int luaopen_moonfork_core_process(lua_State *L);
 int luaopen_moonfork_core_queue(lua_State *L);
+int luaopen_moonfork_core_sync(lua_State *L);
 int luaopen_moonfork_core_system(lua_State *L);
 int luaopen_moonfork_core_wait(lua_State *L);
 

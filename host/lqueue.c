@@ -335,11 +335,9 @@ static int l_join(lua_State *L)
 static const char *find_source(lua_State *L, int index,
                                struct waitable_source *source)
 {
-  const struct handle *handle = handle_test(L, index);
-  if (handle == NULL) return "not a queue";
-  if (handle->id.offset == 0) return "the queue was given back";
-  struct queue *queue = heap_at(handle->id.offset);
-  source->object = queue;
+  const char *problem = waitable_find_object(L, index, source);
+  if (problem) return problem;
+  struct queue *queue = source->object;
   source->bell = &queue->bell;
   source->flags = &queue->getters;
   return NULL;

@@ -16,16 +16,19 @@
 #include "codec.h"
 #include "defs.h"
 #include "embedded.h"
+#include "event.h"
 #include "finalizers.h"
 #include "forkserver.h"
 #include "handle.h"
 #include "heap.h"
 #include "interrupt.h"
+#include "lock.h"
 #include "lqueue.h"
 #include "luaheap.h"
 #include "object.h"
 #include "process.h"
 #include "queue.h"
+#include "semaphore.h"
 #include "slot.h"
 #include "target.h"
 
@@ -38,6 +41,7 @@ static const luaL_Reg core[] = {
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
+    {"moonfork.core.sync", luaopen_moonfork_core_sync},
     {"moonfork.core.system", luaopen_moonfork_core_system},
     {"moonfork.core.wait", luaopen_moonfork_core_wait},
     {NULL, NULL},
@@ -157,6 +161,12 @@ static void replace_exit(lua_State *L)
 
 /* ---- states ---- */
 
+/* Also of a lock that nothing names any more. */
+static int is_held(const void *lock)
+{
+  return lock_is_held(lock);
+}
+
 /* What is shared, and how it looks in Lua. */
 #define CORE(part) "moonfork.core." part
 static const struct handle_type types[OBJECT_TYPES] = {
@@ -164,8 +174,12 @@ static const struct handle_type types[OBJECT_TYPES] = {
                       .module = CORE("queue"),
                       .size = sizeof(struct queue_handle),
                       .empty = lqueue_empty},
-    [OBJECT_LOCK] = {.name = "moonfork.Lock", .module = CORE("sync")},
-    [OBJECT_RLOCK] = {.name = "moonfork.RLock", .module = CORE("sync")},
+    [OBJECT_LOCK] = {.name = "moonfork.Lock",
+                     .module = CORE("sync"),
+                     .is_in_use = is_held},
+    [OBJECT_RLOCK] = {.name = "moonfork.RLock",
+                      .module = CORE("sync"),
+                      .is_in_use = is_held},
     [OBJECT_SEMAPHORE] = {.name = "moonfork.Semaphore", .module = CORE("sync")},
     [OBJECT_EVENT] = {.name = "moonfork.Event", .module = CORE("sync")},
     [OBJECT_CONDITION] = {.name = "moonfork.Condition",
@@ -182,6 +196,9 @@ static const struct handle_type types[OBJECT_TYPES] = {
 static void set_types(void)
 {
   queue_setup();
+  lock_setup();
+  semaphore_setup();
+  event_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }

@@ -13,6 +13,7 @@
    a descriptor that becomes readable, or both. */
 struct waitable_source {
   void *object;
+  uint64_t seen;           /* the type's own, from find to is_ready */
   struct bell *bell;       /* NULL: none */
   _Atomic uint32_t *flags; /* of the bell */
   int fd;                  /* -1: none */
@@ -40,5 +41,9 @@ void waitable_set(lua_State *L, int index, const struct waitable *type);
 
 /* What was said of the metatable of the value at `index`; NULL: nothing. */
 const struct waitable *waitable_find(lua_State *L, int index);
+
+/* For types whose values are handles: fills source->object, as find. */
+const char *waitable_find_object(lua_State *L, int index,
+                                 struct waitable_source *source);
 
 #endif

@@ -7,6 +7,7 @@ local core = require "moonfork.core.process"
 local errors = require "moonfork.errors"
 local process = require "moonfork.process"
 local queue = require "moonfork.queue"
+local sync = require "moonfork.sync"
 local system = require "moonfork.system"
 local wait = require "moonfork.core.wait"
 
@@ -29,7 +30,12 @@ end
 
 -- What is the same in all contexts.
 local shared = {
+  BoundedSemaphore = sync.BoundedSemaphore,
+  Event = sync.Event,
+  Lock = sync.Lock,
   Queue = queue.Queue,
+  RLock = sync.RLock,
+  Semaphore = sync.Semaphore,
   active_children = process.active_children,
   cpu_count = system.cpu_count,
   current_process = process.current_process,

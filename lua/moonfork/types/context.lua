@@ -39,6 +39,31 @@ function mp.run(f, ...) end
 ---@return moonfork.Queue queue empty
 function mp.Queue(maxsize) end
 
+---Makes a lock, which nobody holds. It is passed to other processes as a queue
+---is, and works between all that have it. Raises when there is no shared memory
+---left, as do all that follow.
+---@return moonfork.Lock lock free
+function mp.Lock() end
+
+---Makes a lock that its holder may acquire again.
+---@return moonfork.RLock rlock free
+function mp.RLock() end
+
+---Makes a semaphore. Raises for a negative number of units.
+---@param units integer? how many there are at first; 1 when it is left out
+---@return moonfork.Semaphore semaphore with so many units
+function mp.Semaphore(units) end
+
+---Makes a semaphore that never has more units than at first: to release more
+---than were acquired raises.
+---@param units integer? how many there are; 1 when it is left out
+---@return moonfork.Semaphore semaphore with so many units
+function mp.BoundedSemaphore(units) end
+
+---Makes an event.
+---@return moonfork.Event event not set
+function mp.Event() end
+
 ---This process.
 ---@return moonfork.CurrentProcess process its name, its pid, its kind
 function mp.current_process() end
