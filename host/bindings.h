@@ -16,6 +16,7 @@ int luaopen_moonfork_core_process(lua_State *L);
 int luaopen_moonfork_core_queue(lua_State *L);
 int luaopen_moonfork_core_sync(lua_State *L);
 int luaopen_moonfork_core_system(lua_State *L);
+int luaopen_moonfork_core_wait(lua_State *L);
 
 /* For handles of barriers (handle_type.prepare): their action travels along. */
 int lbarrier_prepare(lua_State *L, int index);

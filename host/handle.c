@@ -58,7 +58,7 @@ static size_t userdata_size(unsigned type)
 
 /* The handle stands for nothing any more, nor does what `fill` has put there.
  */
-static void empty(struct handle *handle)
+static void forget(struct handle *handle)
 {
   unsigned type = handle->type;
   memset(handle, 0, userdata_size(type));
@@ -71,13 +71,15 @@ static int collect(lua_State *L)
 {
   struct handle *handle = handle_test(L, 1);
   luaL_argexpected(L, handle, 1, "shared object");
+  const struct handle_type *type = types[handle->type];
+  if (type->empty) type->empty(handle);
   if (handle->holder == 0 || is_in_use(handle)) return 0;
   uint64_t holder = handle->owner == slot_self_at ? handle->holder : 0;
-  if (holder && types[handle->type]->release) {
-    types[handle->type]->release(handle);
+  if (holder && type->release) {
+    type->release(handle);
     return 0;
   }
-  empty(handle);
+  forget(handle);
   if (holder == 0) return 0;
   object_release(holder);
   alloc_trim(&slot_self->owned);

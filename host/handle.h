@@ -49,6 +49,10 @@ struct handle_type {
      not be sent then, nor found by its name, nor does it ever go into an
      encoding that nobody keeps references for. NULL: one may use it always. */
   const char *(*refusal)(const struct handle *handle);
+  /* Called when a handle is collected, in a forked child too, before its object
+     is given back: closes what this process keeps in the rest of the userdata.
+     May be called again. NULL: nothing. */
+  void (*empty)(struct handle *handle);
 };
 
 /* Says so; once, before the first is pushed. The description stays the

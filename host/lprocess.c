@@ -24,6 +24,7 @@
 #include "reach.h"
 #include "slot.h"
 #include "target.h"
+#include "waitable.h"
 
 #define TYPE "moonfork.Process"
 
@@ -76,17 +77,26 @@ static struct process *check_process(lua_State *L)
   return luaL_checkudata(L, 1, TYPE);
 }
 
+/* NULL, or what a process is that was not started here, pushed. */
+static const char *find_problem(lua_State *L, const struct process *process)
+{
+  const char *problem = NULL;
+  if (process->state == STATE_NEW)
+    problem = "not started; call start first";
+  else if (process->state == STATE_CLOSED)
+    problem = "closed; ask it before";
+  else if (process->child.owner != slot_self_at)
+    problem = "no child of this process";
+  if (problem == NULL) return NULL;
+  return lua_pushfstring(L, "process '%s' is %s", process->name, problem);
+}
+
 /* A process that was started here. */
 static struct process *check_started(lua_State *L)
 {
   struct process *process = check_process(L);
-  if (process->state == STATE_NEW)
-    luaL_error(L, "process '%s' is not started; call start first",
-               process->name);
-  if (process->state == STATE_CLOSED)
-    luaL_error(L, "process '%s' is closed; ask it before", process->name);
-  if (process->child.owner != slot_self_at)
-    luaL_error(L, "process '%s' is no child of this process", process->name);
+  const char *problem = find_problem(L, process);
+  if (problem) luaL_error(L, "%s", problem);
   return process;
 }
 
@@ -101,13 +111,32 @@ static int wait_for(lua_State *L, struct process *process, int64_t deadline)
   return rc;
 }
 
-/* True when it has been started here and has ended, as of now. */
+/* True when it has been started here and has ended, as of now. Never raises. */
 static int has_ended(lua_State *L, struct process *process)
 {
-  if (process->state == STATE_NEW || process->child.owner != slot_self_at)
-    return 0;
-  return wait_for(L, process, CLOCK_PAST) == 0;
+  struct child *child = &process->child;
+  if (process->state == STATE_NEW || child->owner != slot_self_at) return 0;
+  if (!child->ended && child_wait(child, CLOCK_PAST) == 0)
+    keep(L, process, 1, 0);
+  return child->ended;
 }
+
+static const char *find_source(lua_State *L, int index,
+                               struct waitable_source *source)
+{
+  struct process *process = luaL_testudata(L, index, TYPE);
+  if (process == NULL) return "not a process";
+  source->object = process;
+  source->fd = process->child.ended ? -1 : process->child.pidfd;
+  return find_problem(L, process);
+}
+
+static int is_ready(lua_State *L, const struct waitable_source *source)
+{
+  return has_ended(L, source->object);
+}
+
+static const struct waitable waitable = {find_source, is_ready, NULL, NULL};
 
 /* ---- making and starting ---- */
 
@@ -473,6 +502,7 @@ int luaopen_moonfork_core_process(lua_State *L)
   };
   luaL_newlib(L, functions);
   luaL_newmetatable(L, TYPE);
+  waitable_set(L, -1, &waitable);
   luaL_setfuncs(L, metamethods, 0);
   luaL_newlib(L, of_process);
   lua_pushvalue(L, -1);

@@ -15,6 +15,7 @@
 #include "lock.h"
 #include "lsupport.h"
 #include "semaphore.h"
+#include "waitable.h"
 
 #define GUARD "moonfork.Guard"
 
@@ -341,6 +342,29 @@ static int l_event_wait(lua_State *L)
   return answer(L, rc);
 }
 
+/* For mp.wait. One that is set and cleared meanwhile counts as set. */
+static const char *find_event(lua_State *L, int index,
+                              struct waitable_source *source)
+{
+  const char *problem = waitable_find_object(L, index, source);
+  if (problem) return problem;
+  struct event *event = source->object;
+  source->seen = atomic_load(&event->word);
+  source->bell = &event->bell;
+  source->flags = &event->waiters;
+  return NULL;
+}
+
+static int event_is_ready(UNUSED lua_State *L,
+                          const struct waitable_source *source)
+{
+  struct event *event = source->object;
+  return event_is_set(event) || atomic_load(&event->word) != source->seen;
+}
+
+static const struct waitable waitable_event = {find_event, event_is_ready, NULL,
+                                               NULL};
+
 /* ---- the module ---- */
 
 static void new_type(lua_State *L, enum object_type type,
@@ -377,7 +401,9 @@ static void new_types(lua_State *L)
   new_type(L, OBJECT_LOCK, of_lock, none);
   new_type(L, OBJECT_RLOCK, of_rlock, none);
   new_type(L, OBJECT_SEMAPHORE, of_semaphore, semaphore_metamethods);
-  new_type(L, OBJECT_EVENT, of_event, none);
+  handle_new_type(L, OBJECT_EVENT, of_event, none);
+  waitable_set(L, -1, &waitable_event);
+  lua_pop(L, 1);
 }
 
 int luaopen_moonfork_core_sync(lua_State *L)

@@ -322,14 +322,17 @@ void object_free_slot(uint64_t slot)
   alloc_free(slot);
 }
 
-void object_reap_orphans(void)
+unsigned object_reap_orphans(void)
 {
   uint64_t next;
+  unsigned count = 0;
   for (uint64_t at = slot_self->orphans; at; at = next) {
     next = slot_at(at)->block.next;
     if (!slot_is_dead(slot_at(at)) && !slot_give_up(slot_at(at))) continue;
     object_reap(slot_at(at));
     object_free_slot(at);
     next = slot_self->orphans; /* it has changed; begin again */
+    count++;
   }
+  return count;
 }

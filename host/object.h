@@ -135,7 +135,8 @@ void object_reap(struct slot *dead);
 /* Frees a reaped slot: its result block and itself. */
 void object_free_slot(uint64_t slot);
 
-/* Frees those orphans of this process that have ended meanwhile. */
-void object_reap_orphans(void);
+/* Frees those orphans of this process that have ended meanwhile; returns how
+   many there were. */
+unsigned object_reap_orphans(void);
 
 #endif

@@ -30,6 +30,7 @@
 #include "interrupt.h"
 #include "larray.h"
 #include "lock.h"
+#include "lqueue.h"
 #include "luaheap.h"
 #include "object.h"
 #include "process.h"
@@ -54,6 +55,7 @@ static const luaL_Reg core[] = {
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
     {"moonfork.core.sync", luaopen_moonfork_core_sync},
     {"moonfork.core.system", luaopen_moonfork_core_system},
+    {"moonfork.core.wait", luaopen_moonfork_core_wait},
     {NULL, NULL},
 };
 
@@ -180,7 +182,10 @@ static int is_held(const void *lock)
 /* What is shared, and how it looks in Lua. */
 #define CORE(part) "moonfork.core." part
 static const struct handle_type types[OBJECT_TYPES] = {
-    [OBJECT_QUEUE] = {.name = "moonfork.Queue", .module = CORE("queue")},
+    [OBJECT_QUEUE] = {.name = "moonfork.Queue",
+                      .module = CORE("queue"),
+                      .size = sizeof(struct queue_handle),
+                      .empty = lqueue_empty},
     [OBJECT_LOCK] = {.name = "moonfork.Lock",
                      .module = CORE("sync"),
                      .is_in_use = is_held},

@@ -15,6 +15,7 @@ local process = require "moonfork.process"
 local queue = require "moonfork.queue"
 local sync = require "moonfork.sync"
 local system = require "moonfork.system"
+local wait = require "moonfork.core.wait"
 
 local context = {}
 local methods = { "fork", "spawn", "forkserver" }
@@ -61,6 +62,7 @@ local shared = {
   register = codec.register,
   sleep = system.sleep,
   version = system.version,
+  wait = wait.wait,
 }
 
 ---The context of a start method.

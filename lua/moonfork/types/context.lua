@@ -93,6 +93,27 @@ function mp.Value(type, value) end
 ---@return moonfork.Connection second sends only, unless the pipe is duplex
 function mp.Pipe(options) end
 
+---Waits until any of several is ready, and gives those that are, in the order
+---of the list; one that stands in it twice is given twice. Ready is:
+---
+---- a process that has ended;
+---- a queue in which there is a message, or that is closed;
+---- an event that is set, or was set and cleared since the call;
+---- a connection from which something can be read, or whose other end is gone;
+---- a descriptor, given as an integer, that is readable, at its end, or broken.
+---
+---Nothing is taken: another process may be quicker to do so, so get with a
+---timeout of 0. All that wait for the same are woken.
+---
+---Raises, before it waits, for a value of another type, a process that was not
+---started here, and a descriptor that is not open, with its place in the list.
+---Of an empty list nothing can become ready: without a timeout that is said at
+---once.
+---@param list table what to wait for, from 1 to `#list`
+---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@return table ready those that are ready; empty when the time is up
+function mp.wait(list, timeout) end
+
 ---This process.
 ---@return moonfork.CurrentProcess process its name, its pid, its kind
 function mp.current_process() end
