@@ -6,11 +6,18 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "luaheap_arena.h"
 #include "luaheap_large.h"
 
-#define TRIM (64 << 20) /* the C library gives back what is free above that */
+/* The C library gives back what is free above that... */
+#define TRIM (64 << 20)
+/* ...and from that size takes more in such steps, in huge pages. */
+#define MEDIUM (8 << 20)
+#define PAD (64 << 20)
+#define PAGE ((uintptr_t)4096)
 
 /* Sizes of blocks: multiples of 16 up to 1 KiB, from there four to a
    doubling. Arrays and hashes of tables have just these. */
@@ -133,12 +140,42 @@ static inline void give_small(void *block, size_t size)
   class->free = freed;
 }
 
+/* ---- medium blocks ---- */
+
+/* The C library's heap in huge pages as well, once it is large. */
+static void use_huge_pages(void)
+{
+  static char *bottom, *top;
+  char *now = sbrk(0);
+  if (now == top) return;
+  if (bottom == NULL) bottom = now;
+  top = now;
+  if (top < bottom + MEDIUM) return;
+  mallopt(M_TOP_PAD, PAD);
+  uintptr_t start = (uintptr_t)bottom & -PAGE;
+  madvise((void *)start, (uintptr_t)top - start, MADV_HUGEPAGE);
+}
+
+static void *take_medium(size_t size)
+{
+  void *block = malloc(size);
+  use_huge_pages();
+  return block;
+}
+
+static void *resize_medium(void *block, size_t size)
+{
+  block = realloc(block, size);
+  use_huge_pages();
+  return block;
+}
+
 /* ---- all blocks ---- */
 
 static void *take(size_t size)
 {
   if (size <= LUAHEAP_SMALL) return take_small(size);
-  return size < LUAHEAP_LARGE ? malloc(size) : luaheap_large_take(size);
+  return size < LUAHEAP_LARGE ? take_medium(size) : luaheap_large_take(size);
 }
 
 static void give(void *block, size_t size)
@@ -183,7 +220,8 @@ static int is_same_class(size_t size, size_t other)
 static void *resize(void *block, size_t old_size, size_t new_size)
 {
   int plain = is_plain(block, old_size);
-  if (plain && is_plain_size(new_size)) return realloc(block, new_size);
+  if (plain && is_plain_size(new_size))
+    return resize_medium(block, new_size);
   if (old_size >= LUAHEAP_LARGE && new_size >= LUAHEAP_LARGE)
     return luaheap_large_resize(block, old_size, new_size);
   if (!plain && old_size <= LUAHEAP_SMALL && new_size <= LUAHEAP_SMALL &&
