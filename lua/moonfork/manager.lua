@@ -238,6 +238,7 @@ codec.register("moonfork.Proxy", Proxy)
 ---make objects by it and cannot close it.
 ---@class moonfork.Manager
 ---@field process moonfork.Process? the server, where it was started
+---@field owner integer? the pid of the process that started it, in that one
 local Manager = { __name = "moonfork.Manager" }
 Manager.__index = Manager
 
@@ -304,7 +305,8 @@ end
 ---May be called again. Raises in a process that did not make the manager.
 function Manager:close()
   local of = check_manager(self)
-  if not self.process then
+  local _, pid = core.self()
+  if self.owner ~= pid then
     misuse(("manager '%s' belongs to another process; close it there")
            :format(of.name))
   end
@@ -350,7 +352,8 @@ function manager.create(method)
   if not ok then misuse(started) end
   of.pid = started.pid
   of.slot, of.generation = call(of, "hello")
-  return setmetatable({ server = of, process = started }, Manager)
+  local _, pid = core.self()
+  return setmetatable({ server = of, process = started, owner = pid }, Manager)
 end
 
 return manager
