@@ -19,6 +19,9 @@ local function counter(start)
   function made.fail(_, value)
     error(value)
   end
+  function made.fail_badly()
+    error(setmetatable({}, { __tostring = error }))
+  end
   return made
 end
 
@@ -144,7 +147,7 @@ describe("a manager", function()
     assert.equal(m.process.pid, e.pid)
     e = remote(c.fail, c, { code = 7 })
     assert.same({ code = 7 }, e.value)
-    e = remote(c.fail, c, setmetatable({}, { __tostring = error }))
+    e = remote(c.fail_badly, c)
     assert.truthy(e.message:find "error object is a table value")
     remote(c.no_such_method or c, c)
     assert.equal(1, c:step()) -- it goes on
