@@ -1,9 +1,9 @@
 # Makefile - builds, tests, checks and installs Moonfork.
 #
 # `make help` lists the targets. Variables: CC, CFLAGS, WERROR=1, PREFIX,
-# DESTDIR, and VARIANT: plain, asan, ubsan or tsan. Each variant has objects, tests
-# and a program of its own, so that they stand side by side: plain in build/
-# and ./moonfork, any other in build/VARIANT/.
+# DESTDIR, and VARIANT: plain, asan, ubsan or tsan. Each variant has objects,
+# tests and a program of its own, so that they stand side by side: plain in
+# build/ and ./moonfork, any other in build/VARIANT/.
 # SPDX-License-Identifier: MIT
 
 CC       = gcc
@@ -80,9 +80,9 @@ LUA_TOOLS  = scripts/doccode scripts/doccov scripts/layers scripts/sizes \
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help objects programs module demo test asan ubsan tsan bench \
-        docs format check check-format check-lua check-tidy check-rules check-docs \
-        check-warnings install uninstall clean FORCE
+.PHONY: all help objects programs module demo test asan ubsan tsan \
+        bench docs format check check-format check-lua check-tidy \
+        check-rules check-docs check-warnings install uninstall clean FORCE
 
 help: ## this list
 	@echo 'make [target], the default is all:'

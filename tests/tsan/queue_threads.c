@@ -2,7 +2,7 @@
    SPDX-License-Identifier: MIT */
 #include "threads.h"
 
-#define SIDE 2     /* producers, and consumers */
+#define SIDE 2      /* producers, and consumers */
 #define EACH 20000u /* messages of a producer */
 #define LARGE 5000
 

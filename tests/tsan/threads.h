@@ -80,8 +80,8 @@ static UNUSED void threads_check(void)
   CHECK(counts.used == 1);
 }
 
-/* To be called before a thread ends that holds the mutex: the sanitiser does not
-   know that the kernel hands it on. */
+/* To be called before a thread ends that holds the mutex: the sanitiser does
+   not know that the kernel hands it on. */
 static UNUSED void thread_leaves(pthread_mutex_t *mutex)
 {
 #ifdef __SANITIZE_THREAD__
