@@ -2,8 +2,8 @@
  * event.c - the floor of an event and its answer: two futex words, waited for
  * as an event is (spin for 5 us, then sleep). So that the one that answers has
  * fallen asleep each time, wherever the scheduler puts the two; and as fast as
- * they can, on CPUs of their own. With the argument one_cpu, given when both are
- * kept on one CPU, only the latter, without spinning, as event_one_cpu.
+ * they can, on CPUs of their own. With the argument one_cpu, given when both
+ * are kept on one CPU, only the latter, without spinning, as event_one_cpu.
  * SPDX-License-Identifier: MIT
  */
 #include "floor.h"

@@ -36,18 +36,17 @@ end
 
 -- What is the same in all contexts.
 local shared = {
+  Array = array.Array,
   Barrier = barrier.Barrier,
   BoundedSemaphore = sync.BoundedSemaphore,
   Condition = condition.Condition,
+  Dict = dict.Dict,
   Event = sync.Event,
   Lock = sync.Lock,
-  Dict = dict.Dict,
   Pipe = connection.Pipe,
   Queue = queue.Queue,
   RLock = sync.RLock,
   Semaphore = sync.Semaphore,
-  Array = array.Array,
-  Queue = queue.Queue,
   Value = array.Value,
   active_children = process.active_children,
   cpu_count = system.cpu_count,
