@@ -114,6 +114,25 @@ function mp.Pipe(options) end
 ---@return table ready those that are ready; empty when the time is up
 function mp.wait(list, timeout) end
 
+---Makes a condition. Raises when `lock` is neither a Lock nor an RLock.
+---@param lock moonfork.Lock|moonfork.RLock? what it waits without; nil: an
+---RLock of its own
+---@return moonfork.Condition condition that nobody waits for
+function mp.Condition(lock) end
+
+---Makes a barrier. Raises when `parties` is not positive.
+---
+---The action is a function without arguments; what it returns is ignored. The
+---process that makes the barrier and those forked from it run it as it is. To
+---others it travels with the barrier, by value, as it is when the barrier is
+---sent for the first time; that raises when it cannot be sent.
+---@param parties integer how many have to come
+---@param action function? called by the last to come, before all go on
+---@param timeout number? seconds that `wait` takes when it is given none; nil:
+---for ever
+---@return moonfork.Barrier barrier at which nobody waits
+function mp.Barrier(parties, action, timeout) end
+
 ---This process.
 ---@return moonfork.CurrentProcess process its name, its pid, its kind
 function mp.current_process() end
