@@ -61,17 +61,23 @@ static int push_element(lua_State *L, const struct array_span *span,
   return 1;
 }
 
-/* A float that is an index, a method's name, or nothing. */
-static int index_otherwise(lua_State *L)
+int larray_push_method(lua_State *L, const char *name)
 {
-  const struct larray *view = larray_check(L, 1);
-  int is_integer;
-  lua_Integer index = lua_tointegerx(L, 2, &is_integer);
-  if (is_integer && lua_type(L, 2) == LUA_TNUMBER)
-    return push_element(L, &view->span, index);
+  luaL_checkudata(L, 1, name);
   lua_settop(L, 2);
   lua_rawget(L, lua_upvalueindex(1));
   return 1;
+}
+
+/* A float that is an index, a method's name, or nothing. */
+static int index_otherwise(lua_State *L)
+{
+  if (lua_type(L, 2) != LUA_TNUMBER)
+    return larray_push_method(L, "moonfork.Array");
+  const struct larray *view = larray_check(L, 1);
+  int is_integer;
+  lua_Integer index = lua_tointegerx(L, 2, &is_integer);
+  return push_element(L, &view->span, is_integer ? index : 0);
 }
 
 static int l_index(lua_State *L)
@@ -279,6 +285,23 @@ static int l_compare_exchange(lua_State *L)
   return larray_compare_exchange(L, &view->span, at, 3);
 }
 
+/* ---- the end ---- */
+
+/* What the collector would do; again when it was done already. */
+void larray_close(lua_State *L, const char *name)
+{
+  luaL_checkudata(L, 1, name);
+  luaL_getmetafield(L, 1, "__gc");
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 0);
+}
+
+static int l_close(lua_State *L)
+{
+  larray_close(L, "moonfork.Array");
+  return 0;
+}
+
 /* ---- the module ---- */
 
 void larray_set_index(lua_State *L, lua_CFunction index)
@@ -295,20 +318,16 @@ void larray_set_index(lua_State *L, lua_CFunction index)
 static void open_array(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-      {"add", l_add},
-      {"bytes", l_bytes},
-      {"compare_exchange", l_compare_exchange},
-      {"copy", larray_copy},
-      {"exchange", l_exchange},
-      {"fill", l_fill},
-      {"max", l_max},
-      {"min", l_min},
-      {"slice", l_slice},
-      {"sum", l_sum},
-      {"totable", l_totable},
+      {"add", l_add},        {"bytes", l_bytes},
+      {"close", l_close},    {"compare_exchange", l_compare_exchange},
+      {"copy", larray_copy}, {"exchange", l_exchange},
+      {"fill", l_fill},      {"max", l_max},
+      {"min", l_min},        {"slice", l_slice},
+      {"sum", l_sum},        {"totable", l_totable},
       {NULL, NULL},
   };
-  static const luaL_Reg metamethods[] = {{"__len", l_len},
+  static const luaL_Reg metamethods[] = {{"__close", l_close},
+                                         {"__len", l_len},
                                          {"__newindex", l_newindex},
                                          {"__pairs", l_pairs},
                                          {NULL, NULL}};

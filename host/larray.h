@@ -40,6 +40,13 @@ struct larray *larray_check_value(lua_State *L, int index);
    methods, which becomes its first upvalue; the second is "value". */
 void larray_set_index(lua_State *L, lua_CFunction index);
 
+/* The rest of __index: pushes the method whose name is at 2, also for an object
+   that was given back, or nil. The object at 1 is of the type of that name. */
+int larray_push_method(lua_State *L, const char *name);
+
+/* Gives the object at 1, of the type of that name, back. Idempotent. */
+void larray_close(lua_State *L, const char *name);
+
 /* ---- creation; larray_new.c ---- */
 
 /* mp.Array, mp.Value, and the method copy. */

@@ -58,7 +58,7 @@ union array_number larray_check_number(lua_State *L, int index,
 enum array_type larray_check_type(lua_State *L, int index)
 {
   const char *name = luaL_checkstring(L, index);
-  for (int type = 0; type < ARRAY_TYPES; type++)
+  for (enum array_type type = 0; type < ARRAY_TYPES; type++)
     if (strcmp(name, array_kinds[type].name) == 0) return type;
   luaL_error(L,
              "no type '%s'; there are i8, u8, i16, u16, i32, u32, i64, u64, "

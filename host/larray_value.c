@@ -19,10 +19,8 @@ static int l_index(lua_State *L)
     larray_push(L, view->span.type, array_get(&view->span, 0));
     return 1;
   }
-  larray_check_value(L, 1);
-  lua_settop(L, 2);
-  lua_rawget(L, lua_upvalueindex(1));
-  return 1;
+  if (is_value(L)) larray_check_value(L, 1); /* raises */
+  return larray_push_method(L, "moonfork.Value");
 }
 
 static int l_newindex(lua_State *L)
@@ -50,14 +48,21 @@ static int l_compare_exchange(lua_State *L)
   return larray_compare_exchange(L, &larray_check_value(L, 1)->span, 0, 2);
 }
 
+static int l_close(lua_State *L)
+{
+  larray_close(L, "moonfork.Value");
+  return 0;
+}
+
 void larray_open_value(lua_State *L)
 {
   static const luaL_Reg methods[] = {{"add", l_add},
+                                     {"close", l_close},
                                      {"compare_exchange", l_compare_exchange},
                                      {"exchange", l_exchange},
                                      {NULL, NULL}};
-  static const luaL_Reg metamethods[] = {{"__newindex", l_newindex},
-                                         {NULL, NULL}};
+  static const luaL_Reg metamethods[] = {
+      {"__close", l_close}, {"__newindex", l_newindex}, {NULL, NULL}};
   handle_new_type(L, OBJECT_VALUE, methods, metamethods);
   larray_set_index(L, l_index);
   lua_pop(L, 1);

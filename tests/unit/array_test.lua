@@ -30,8 +30,8 @@ function TestArray:setUp()
   self.a = mp.Array("i32", { 10, 20, 30 })
 end
 
-local methods = { "add", "bytes", "compare_exchange", "copy", "exchange",
-  "fill", "max", "min", "slice", "sum", "totable" }
+local methods = { "add", "bytes", "close", "compare_exchange", "copy",
+  "exchange", "fill", "max", "min", "slice", "sum", "totable" }
 
 function TestArray:test_is_a_userdata_of_its_name()
   lu.assertEquals(type(self.a), "userdata")
@@ -86,7 +86,7 @@ function TestArray:test_one_given_back_is_of_no_use()
   getmetatable(a).__gc(a)
   raises("given back", function() local _ = a[1] end)
   raises("given back", function() local _ = a[1.0] end)
-  raises("given back", function() local _ = a.sum end)
+  raises("given back", function() local _ = a:sum() end)
   raises("given back", function() a[1] = 1 end)
   raises("given back", function() local _ = #a end)
   lu.assertErrorMsgContains("given back", pairs, a)
@@ -94,6 +94,26 @@ function TestArray:test_one_given_back_is_of_no_use()
   raises("given back", function() q:put(a) end)
   lu.assertEquals(s[1], 2.0)
   lu.assertEquals(s:totable(), { 2.0 })
+end
+
+function TestArray.test_close_gives_it_back()
+  local a = mp.Array("u8", { 1, 2 })
+  local s = a:slice(2)
+  a:close()
+  a:close()
+  raises("given back", function() local _ = a[1] end)
+  raises("given back", function() a:sum() end)
+  lu.assertEquals(s[1], 2)
+  local kept
+  do
+    local b <close>, v = mp.Array("u8", 1), mp.Value "u8"
+    kept = b
+    v:close()
+    v:close()
+    raises("given back", function() local _ = v.value end)
+    raises("given back", function() v:add(1) end)
+  end
+  raises("given back", function() local _ = #kept end)
 end
 
 function TestArray.test_one_given_back_in_a_child_is_of_no_use_there()
@@ -455,7 +475,7 @@ function TestValue.test_is_a_userdata_of_its_name()
   local v = mp.Value "i8"
   lu.assertEquals(getmetatable(v).__name, "moonfork.Value")
   lu.assertStrContains(tostring(v), "moonfork.Value")
-  for _, name in ipairs { "add", "exchange", "compare_exchange" } do
+  for _, name in ipairs { "add", "close", "exchange", "compare_exchange" } do
     lu.assertEquals(type(v[name]), "function")
   end
   for _, name in ipairs { "sum", "values", 1, true } do
@@ -487,7 +507,7 @@ end
 
 function TestValue.test_refuses_another_self()
   local v, a = mp.Value "i32", mp.Array("i32", 1)
-  for _, name in ipairs { "add", "exchange", "compare_exchange" } do
+  for _, name in ipairs { "add", "close", "exchange", "compare_exchange" } do
     for _, wrong in ipairs { 1, {}, io.stdout, a, mp.Queue() } do
       raises("moonfork.Value", function() v[name](wrong, 1, 1) end)
     end

@@ -107,6 +107,12 @@ function Array:exchange(i, value) end
 ---@return number found what it was
 function Array:compare_exchange(i, old, new) end
 
+---Gives the array back, as the collector would some time: this process cannot
+---use it any more, and its memory is free once nobody else holds it, a slice
+---included. A forked child holds what it inherited until it ends. May be called
+---again; at the end of its scope it is what a to-be-closed array does.
+function Array:close() end
+
 ---One number in shared memory, made by `mp.Value`: an array of one element with
 ---a name for it. `value.value` is the number, of any of the types of an array,
 ---and may be assigned to.
@@ -131,3 +137,6 @@ function Value:exchange(value) end
 ---@return boolean done true when it was `old` and is `new` now
 ---@return number found what it was
 function Value:compare_exchange(old, new) end
+
+---Gives it back; see `array:close`.
+function Value:close() end
