@@ -17,6 +17,7 @@
 #include "lsupport.h"
 #include "queue.h"
 #include "sleepers.h"
+#include "target.h"
 #include "tasks.h"
 
 /* The longest sleep while one has yet to enter, or cannot be watched. */
@@ -206,6 +207,18 @@ static int l_list(lua_State *L)
   return 1;
 }
 
+/* call(f, ...): true and what f gives, or false and the fields of an error. */
+static int l_call(lua_State *L)
+{
+  lua_pushcfunction(L, target_handle_error);
+  lua_insert(L, 1);
+  int status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 1);
+  if (status != LUA_OK && status != LUA_ERRRUN) target_wrap_error(L);
+  lua_pushboolean(L, status == LUA_OK);
+  lua_replace(L, 1);
+  return lua_gettop(L);
+}
+
 int luaopen_moonfork_core_pool(lua_State *L)
 {
   static const luaL_Reg functions[] = {
@@ -214,7 +227,8 @@ int luaopen_moonfork_core_pool(lua_State *L)
       {"_pack", lpool_pack},       {"_header", lpool_header},
       {"_send", lpool_send},       {"_send_packed", lpool_send_packed},
       {"_inbox", lpool_inbox},     {"_run", lpool_run},
-      {"_report", lpool_report},   {NULL, NULL},
+      {"_report", lpool_report},   {"_call", l_call},
+      {"_unpack", lpool_unpack},   {NULL, NULL},
   };
   static const luaL_Reg methods[] = {
       {"_enter", l_enter}, {"_look", l_look},   {"_recall", l_recall},

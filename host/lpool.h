@@ -101,6 +101,7 @@ int frame_open(lua_State *L, const struct frame *frame);
 
 /* In lpool_send.c, lpool_inbox.c, lpool_worker.c. */
 int lpool_pack(lua_State *L);
+int lpool_unpack(lua_State *L);
 int lpool_header(lua_State *L);
 int lpool_send(lua_State *L);
 int lpool_send_packed(lua_State *L);

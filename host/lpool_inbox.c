@@ -98,7 +98,8 @@ static int l_next(lua_State *L)
   struct inbox *inbox = check_inbox(L);
   drop_message(inbox);
   if (inbox->at == inbox->batch.count) {
-    inbox->at = 0;
+    if (queue_size(inbox->queue) == 0) return 0;
+    inbox->at = inbox->batch.count = 0;
     if (queue_get(inbox->queue, &inbox->batch, CLOCK_PAST) != 0) return 0;
   }
   const struct queue_item *item = &inbox->items[inbox->at++];

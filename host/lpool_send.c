@@ -134,6 +134,15 @@ static struct package *check_package(lua_State *L, int index)
   return luaL_checkudata(L, index, PACKAGE);
 }
 
+/* unpack(package): the values again, copies. */
+int lpool_unpack(lua_State *L)
+{
+  struct frame frame;
+  frame_read(package_bytes(check_package(L, 1)), &frame);
+  if (frame_open(L, &frame) != LUA_OK) return lua_error(L);
+  return lua_gettop(L) - 1;
+}
+
 static int l_equal(lua_State *L)
 {
   struct package *left = check_package(L, 1), *right = check_package(L, 2);
@@ -161,6 +170,7 @@ static struct queue *check_queue(lua_State *L)
 /* header(kind, slot, flags, job, seed): the head of messages to come. */
 int lpool_header(lua_State *L)
 {
+  lua_settop(L, 5);
   struct message_head *head = lua_newuserdatauv(L, sizeof *head, 0);
   *head = (struct message_head){
       .kind = lua_toboolean(L, 1) ? MESSAGE_CHUNK : MESSAGE_FUNCTION,

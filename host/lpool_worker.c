@@ -404,7 +404,8 @@ static int is_too_large(const struct worker *worker)
 static void settle(struct worker *worker)
 {
   if (UNLIKELY(read_ticks() - worker->ticks > TICKS_MUCH)) flush(worker);
-  if (UNLIKELY(worker->memory != 0) && is_too_large(worker)) worker->leaving = 1;
+  if (UNLIKELY(worker->memory != 0) && is_too_large(worker))
+    worker->leaving = 1;
 }
 
 static void run_chunk(struct worker *worker, struct chunk *chunk)

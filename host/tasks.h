@@ -80,7 +80,7 @@ static inline int tasks_begin(struct tasks *tasks, uint64_t number)
 {
   atomic_store(&tasks->begun, number);
   uint64_t recall = atomic_load(&tasks->recall);
-  return LIKELY(number - (recall >> 24) - 1 >= (recall & TASKS_RECALL));
+  return number - (recall >> 24) - 1 >= (recall & TASKS_RECALL);
 }
 
 /* Keeps `size` more bytes, written behind those that are kept, as the result of

@@ -10,12 +10,13 @@ local connection = require "moonfork.connection"
 local core = require "moonfork.core.process"
 local dict = require "moonfork.dict"
 local errors = require "moonfork.errors"
+local future = require "moonfork.future"
 local manager = require "moonfork.manager"
+local pool = require "moonfork.pool"
 local process = require "moonfork.process"
 local queue = require "moonfork.queue"
 local sync = require "moonfork.sync"
 local system = require "moonfork.system"
-local wait = require "moonfork.core.wait"
 
 local context = {}
 local methods = { "fork", "spawn", "forkserver" }
@@ -49,6 +50,7 @@ local shared = {
   Semaphore = sync.Semaphore,
   Value = array.Value,
   active_children = process.active_children,
+  as_completed = future.as_completed,
   cpu_count = system.cpu_count,
   current_process = process.current_process,
   decode = codec.decode,
@@ -62,7 +64,7 @@ local shared = {
   register = codec.register,
   sleep = system.sleep,
   version = system.version,
-  wait = wait.wait,
+  wait = future.wait_any,
 }
 
 ---The context of a start method.
@@ -107,6 +109,12 @@ local function make(method)
   for name, value in pairs(shared) do made[name] = value end
   function made.Process(options)
     return process.create(options, method or current, 1)
+  end
+  function made.Pool(options)
+    return pool.create(options, method or current, 2)
+  end
+  function made.parallel_map(f, list, options)
+    return pool.parallel_map(method or current, f, list, options)
   end
   function made.run(f, ...)
     return process.run(method or current, f, ...)

@@ -37,7 +37,7 @@ local function fail(pool, job, index, fields)
   end
   fields.place = nil
   job:failed(index, errors.new(fields))
-  if not job.is_future and not job.keep then outcome.stop(pool, job) end
+  if job.stops then outcome.stop(pool, job) end
 end
 
 ---A task has failed, and may be tried again.
@@ -47,6 +47,7 @@ end
 ---@param fields table of the error
 function outcome.charge(pool, job, index, fields)
   job.outstanding = job.outstanding - 1
+  job.worker = nil
   local tries = job.tries and job.tries[index] or 0
   if job.stopped or job.state or tries >= job.retries
     or not retried[fields.kind] then

@@ -28,6 +28,7 @@ local function size_of(pool, job, left)
     size = cost and team.TARGET // cost or 1
     local share = left // (2 * pool.workers)
     if not job.is_stream and size > share then size = share end
+    if job.most and size > job.most then size = job.most end
     if size > LARGEST then size = LARGEST end
     if size < 1 then size = 1 end
   end
@@ -175,6 +176,15 @@ local function close_workers(pool)
   end
 end
 
+-- Streams that were left without being closed.
+local function close_forgotten(pool)
+  for _, job in ipairs(pool.forgotten) do
+    pool.jobs[job] = nil
+    outcome.stop(pool, job)
+  end
+  pool.forgotten = {}
+end
+
 -- Does what can be done without waiting. How many messages there were.
 local function turn(pool, suspicious)
   local messages = outcome.receive(pool)
@@ -185,6 +195,7 @@ local function turn(pool, suspicious)
     pool.next_look = time + LOOK
   end
   if pool.broken then return messages + 1 end
+  if #pool.forgotten > 0 then close_forgotten(pool) end
   if #pool.later > 0 then overseer.check_later(pool, time) end
   if pool.timed > 0 or pool.endings then overseer.check_timeouts(pool, time) end
   scheduler.fill(pool)
@@ -202,7 +213,10 @@ function scheduler.pump(pool, suspicious)
     error("the pool was interrupted in the middle of its work, or is used by "
       .. "what it calls itself; terminate it and make a new one", 0)
   end
-  if pool.broken then return 1 end
+  if pool.broken then
+    if #pool.callbacks > 0 then run_callbacks(pool) end
+    return 1
+  end
   pool.turning = true
   local messages = turn(pool, suspicious)
   pool.turning = false
@@ -251,6 +265,28 @@ function scheduler.peek(pool)
   pool.turning = false
 end
 
+---Changes how many workers there are.
+---@param pool table
+---@param count integer
+function scheduler.resize(pool, count)
+  pool.workers = count
+  local there = 0
+  for _, w in ipairs(pool.team) do
+    if not w.leaving then there = there + 1 end
+  end
+  for _ = there + 1, count do team.start(pool) end
+  for i = #pool.team, 1, -1 do
+    local w = pool.team[i]
+    if there > count and not w.leaving then
+      there = there - 1
+      w.quit = true
+      team.recall(w, w.received, pool.give_back)
+      team.retire(w)
+    end
+  end
+  scheduler.pump(pool)
+end
+
 ---Makes what the scheduler keeps of a pool.
 ---@param pool table
 function scheduler.open(pool)
@@ -258,7 +294,10 @@ function scheduler.open(pool)
   pool.idle, pool.spare, pool.spare_first, pool.spare_last = {}, {}, 1, 0
   pool.level = { priority = 0, head = 1, tail = 0 }
   pool.levels = { pool.level }
-  pool.jobs, pool.later, pool.callbacks = {}, {}, {}
+  pool.jobs, pool.later, pool.callbacks, pool.forgotten = {}, {}, {}, {}
+  pool.functions = setmetatable({}, { __mode = "k" })
+  pool.function_count, pool.job_count = 0, 0
+  pool.itself = { pool }
   pool.start_deaths, pool.restarts, pool.timed = 0, 0, 0
   pool.next_look, pool.wake = 0, math.huge
   pool.inbox = core._inbox(pool.results)
