@@ -26,7 +26,10 @@ end
 local function call(f, options, index, args)
   if options.seed then math.randomseed(options.seed, index) end
   local results = table.pack(core._call(f, table.unpack(args, 1, args.n)))
-  if not results[1] then return false, results[2] end
+  if not results[1] then
+    results[2].kind = "error"
+    return false, results[2]
+  end
   local copied, err = copy("result", table.unpack(results, 2, results.n))
   if copied then return true, copied end
   return false, { kind = "unsendable", message = tostring(err) }

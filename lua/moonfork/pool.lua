@@ -89,7 +89,7 @@ end
 ---@param level integer whose line errors name, as in `error`
 ---@return moonfork.Pool made
 function pool.create(options, method, level)
-  options = read_options(options, level + 1)
+  options = read_options(options, level)
   reap_dropped()
   counter = counter + 1
   local self = setmetatable({
@@ -107,7 +107,7 @@ function pool.create(options, method, level)
   local ok, message = pcall(scheduler.open, self)
   if not ok then
     if self.watch then team.end_all(self) end
-    error(message, type(message) == "string" and level + 1 or 0)
+    error(message, type(message) == "string" and level or 0)
   end
   if self.inline and options.initializer then
     local args = options.initargs or {}
@@ -168,8 +168,9 @@ local function map(self, what, f, list, options, flags, level)
   end
   local report = reporter(options, count)
   if self.inline then
-    return inline.map(f, plain, count, options, flags ~= 0, report,
+    local results = inline.map(f, plain, count, options, flags ~= 0, report,
       level + 1)
+    return results
   end
   local found = jobs.find_function(self, what, f, nil, level + 1)
   local job = jobs.map(self, found, plain, count, options, flags)
@@ -190,7 +191,7 @@ end
 ---@param options moonfork.MapOptions?
 ---@return table results in the order of the list; `n` is how many there are
 function Pool:map(f, list, options)
-  return map(self, "map", f, list, options, 0, 2)
+  return map(self, "map", f, list, options, 0, 1)
 end
 
 ---The same, for a function of several arguments.
@@ -199,7 +200,7 @@ end
 ---@param options moonfork.MapOptions?
 ---@return table results as of map
 function Pool:starmap(f, list, options)
-  return map(self, "starmap", f, list, options, jobs.UNPACK, 2)
+  return map(self, "starmap", f, list, options, jobs.UNPACK, 1)
 end
 
 ---Calls a function on each value of a list, and combines the results to one:
@@ -218,7 +219,8 @@ function Pool:reduce(f, combine, list, options)
   local plain, count = checks.list("reduce", list, 2)
   local report = reporter(options, count)
   if self.inline then
-    return inline.reduce(f, combine, plain, count, options, report, 2)
+    local sum = inline.reduce(f, combine, plain, count, options, report, 2)
+    return sum
   end
   local found = jobs.find_function(self, "reduce", f, combine, 2)
   local job = jobs.fold(self, found, plain, count, options)
@@ -262,7 +264,7 @@ end
 ---@return nil control
 ---@return table closing for the loop
 function Pool:imap(f, source, options)
-  return iterate(self, "imap", f, source, options, true, 2)
+  return iterate(self, "imap", f, source, options, true, 1)
 end
 
 ---The same, in the order in which they finish.
@@ -274,14 +276,14 @@ end
 ---@return nil control
 ---@return table closing for the loop
 function Pool:imap_unordered(f, source, options)
-  return iterate(self, "imap_unordered", f, source, options, false, 2)
+  return iterate(self, "imap_unordered", f, source, options, false, 1)
 end
 
 -- ---- single calls ----
 
 local function submit_inline(self, f, options, ...)
   local package, err = core._pack("args", ...)
-  if not package then error(err, 3) end
+  if not package then error(err, 2) end
   local made = future.create(self, {}, package, nil, {})
   local ok, result = inline.run(f, options, 1,
     table.pack(core._unpack(package)))
@@ -296,12 +298,12 @@ end
 local nothing = {}
 
 local function submit(self, what, options, f, ...)
-  check(self, what, 3)
-  checks.callable(what, f, 3)
+  check(self, what, 2)
+  checks.callable(what, f, 2)
   if self.inline then return submit_inline(self, f, options, ...) end
-  local found = jobs.find_function(self, what, f, nil, 3)
+  local found = jobs.find_function(self, what, f, nil, 2)
   local package, err = core._pack("args", ...)
-  if not package then error(err, 3) end
+  if not package then error(err, 2) end
   local made = future.create(self, found, package,
     jobs.header_of(found, options.timeout ~= nil), options)
   rows.enqueue(self, made)
@@ -479,7 +481,7 @@ function pool.parallel_map(method, f, list, options)
     one = pool.create(nil, method, 2)
     default[method] = one
   end
-  return map(one, "parallel_map", f, list, options, 0, 3)
+  return map(one, "parallel_map", f, list, options, 0, 1)
 end
 
 return pool
