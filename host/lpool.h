@@ -99,7 +99,8 @@ int frame_open(lua_State *L, const struct frame *frame);
 
 /* ---- the others: what luaopen_moonfork_core_pool registers ---- */
 
-/* In lpool_send.c, lpool_inbox.c, lpool_worker.c. */
+/* In lpool_send.c, lpool_inbox.c, lpool_worker.c and, the last one,
+   lpool_answer.c. */
 int lpool_pack(lua_State *L);
 int lpool_unpack(lua_State *L);
 int lpool_header(lua_State *L);

@@ -17,6 +17,7 @@ local process = require "moonfork.process"
 local queue = require "moonfork.queue"
 local sync = require "moonfork.sync"
 local system = require "moonfork.system"
+local wait = require "moonfork.core.wait"
 
 local context = {}
 local methods = { "fork", "spawn", "forkserver" }
@@ -64,7 +65,7 @@ local shared = {
   register = codec.register,
   sleep = system.sleep,
   version = system.version,
-  wait = future.wait_any,
+  wait = wait.wait,
 }
 
 ---The context of a start method.

@@ -104,8 +104,8 @@ local function wait_for(self, deadline)
   return true
 end
 
----The results of the call, all of them, once it has ended. Raises a remote error
----when it failed, for ever the same. May be called again.
+---The results of the call, all of them, once it has ended. Raises a remote
+---error when it failed, the same each time. May be called again.
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return any ... what the function gave, or nil and "timeout"
 function Future:result(timeout)
@@ -279,9 +279,21 @@ local function sources_of(pools)
   return list
 end
 
-local function find_ready(list, others)
+-- Those of others that are ready. An error names the place in the list, and the
+-- caller's line.
+local function look_at(others, places)
+  local ok, ready = pcall(wait.wait, others, 0)
+  if ok then return ready end
+  if type(ready) == "string" then
+    ready = ready:gsub("^[^\n]-:%d+: ", ""):gsub("^list%[(%d+)%]",
+      function(at) return ("list[%d]"):format(places[tonumber(at)]) end)
+  end
+  error(ready, 5)
+end
+
+local function find_ready(list, others, places)
   local ready, is_ready = {}, {}
-  for _, one in ipairs(others[1] and wait.wait(others, 0) or {}) do
+  for _, one in ipairs(others[1] and look_at(others, places) or {}) do
     is_ready[one] = true
   end
   for _, one in ipairs(list) do
@@ -292,24 +304,23 @@ local function find_ready(list, others)
   return ready
 end
 
----`mp.wait`, for futures too.
----@param list table
----@param timeout number?
----@return table ready
-function future.wait_any(list, timeout)
-  local others, found = {}, false
-  for i, one in ipairs(type(list) == "table" and list or {}) do
-    if is_future(one) then found = true else others[#others + 1] = list[i] end
+-- What mp.wait does with a list that holds futures.
+local function wait_any(list, timeout)
+  local others, places = {}, {}
+  for i, one in ipairs(list) do
+    if not is_future(one) then
+      table.insert(others, one)
+      table.insert(places, i)
+    end
   end
-  if not found then return wait.wait(list, timeout) end
-  local deadline = checks.deadline(timeout, 2)
+  local deadline = checks.deadline(timeout, 3)
   while true do
     local pools, wake = pools_of(list), deadline
     for _, pool in ipairs(pools) do
       scheduler.pump(pool, true)
       wake = math.min(wake, pool.wake)
     end
-    local ready = find_ready(list, others)
+    local ready = find_ready(list, others, places)
     local time = system.now()
     if #ready > 0 or time >= deadline then return ready end
     local all = sources_of(pools)
@@ -317,5 +328,7 @@ function future.wait_any(list, timeout)
     wait.wait(all, wake < math.huge and math.max(0, wake - time) or nil)
   end
 end
+
+wait._futures(Future, wait_any)
 
 return future

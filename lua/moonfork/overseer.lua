@@ -124,7 +124,8 @@ function overseer.check_timeouts(pool, time)
         w.ending.killed = true
         w.process:kill()
       end
-      overseer.wake_at(pool, w.ending.killed and time + LOOK or w.ending.kill_at)
+      overseer.wake_at(pool,
+        w.ending.killed and time + LOOK or w.ending.kill_at)
     elseif w.head <= w.tail then
       local begun, _, since = w.record:_look()
       local chunk = w[w.head]
@@ -153,12 +154,11 @@ function overseer.check_later(pool, time)
   local later = {}
   for _, one in ipairs(pool.later) do
     local job = one.job
-    if job.stopped or job.state then
-      job = nil -- nobody wants it any more
-    elseif one.due > time then
+    local wanted = not job.stopped and not job.state
+    if wanted and one.due > time then
       table.insert(later, one)
       overseer.wake_at(pool, one.due)
-    else
+    elseif wanted then
       job.outstanding = job.outstanding + 1
       rows.give_back(pool, job, one.index, one.index)
     end

@@ -51,9 +51,9 @@ local dropped = {} -- processes of pools that were collected
 ---kind "crashed", unless that has retries left; another takes its place.
 ---
 ---As a to-be-closed variable (`local pool <close> = ...`) it is closed and
----joined where its scope ends, and terminated when that is left by an error. One
----that is collected ends its workers. A pool belongs to the process that made
----it; a task may make pools of its own.
+---joined where its scope ends, and terminated when that is left by an error.
+---One that is collected ends its workers. A pool belongs to the process that
+---made it; a task may make pools of its own.
 ---@class moonfork.Pool
 ---@field workers integer how many there are
 ---@field name string what it is called
@@ -182,10 +182,10 @@ end
 ---Calls a function on each value of a list, in the workers, and waits for all
 ---results.
 ---
----When a task fails, those that were not begun are cancelled, those that run are
----awaited, and the remote error of the first in the list that failed is raised,
----with its place `index` and its `input`. With `on_error = "keep"` all are run,
----and such errors stand among the results.
+---When a task fails, those that were not begun are cancelled, those that run
+---are awaited, and the remote error of the first in the list that failed is
+---raised, with its place `index` and its `input`. With `on_error = "keep"` all
+---are run, and such errors stand among the results.
 ---@param f fun(value: any): any its first result counts
 ---@param list table from 1 to `list.n`, or `#list`
 ---@param options moonfork.MapOptions?
@@ -252,10 +252,10 @@ end
 ---Iterates over the results of a function on each value of a source, in order,
 ---as they come: `for i, result in pool:imap(f, source) do`.
 ---
----The source is a list, or a function that gives the next value at each call and
----nil at the end; it is read only as far ahead as `ahead` says, so it may be
----endless. An error is raised when its turn comes. When the loop is left early,
----what was not begun is not run.
+---The source is a list, or a function that gives the next value at each call
+---and nil at the end; it is read only as far ahead as `ahead` says, so it may
+---be endless. An error is raised when its turn comes. When the loop is left
+---early, what was not begun is not run.
 ---@param f fun(value: any): any its first result counts
 ---@param source table|fun(): any
 ---@param options moonfork.StreamOptions?
@@ -370,8 +370,8 @@ local function has_jobs(self)
   return false
 end
 
----Waits until all tasks were run and the workers have ended. Raises when the pool
----is neither closed nor terminated, as it would wait for ever.
+---Waits until all tasks were run and the workers have ended. Raises when the
+---pool is neither closed nor terminated, as it would wait for ever.
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return true|nil ended
 ---@return string? reason "timeout" when some are left
@@ -410,8 +410,8 @@ function Pool:terminate()
   scheduler.pump(self)
 end
 
----Changes how many workers there are. Those that are too many end after the task
----that they run.
+---Changes how many workers there are. Those that are too many end after the
+---task that they run.
 ---@param count integer at least 1
 function Pool:resize(count)
   check(self, "resize", 2)

@@ -1,5 +1,5 @@
 -- moonfork/rows.lua - the jobs of a pool that have something to send.
--- A row for each priority, the highest first; in a row first come, first served.
+-- A row for each priority, the highest first; in it, first come, first served.
 --
 -- A job is what one call asks for: tasks with indices, one function. `next` to
 -- `last` were not sent yet; ranges that came back stand in `again`. A future is

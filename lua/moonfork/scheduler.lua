@@ -53,7 +53,7 @@ local function take_range(pool, job, most)
   return first, last
 end
 
-local function send_function(pool, w, f)
+local function send_function(w, f)
   if w.known[f.slot] == f then return true end
   local ok, err = core._send_packed(w.tasks, f.header, f.package)
   if not ok then return nil, err end
@@ -88,7 +88,7 @@ end
 
 -- Gives the next part of a job to a worker.
 local function give(pool, w, job)
-  local ok, err = send_function(pool, w, job.f)
+  local ok, err = send_function(w, job.f)
   if ok and job.is_future then
     ok, err = send_future(w, job)
   elseif ok then
@@ -130,8 +130,8 @@ local function find_victim(pool, time)
   return victim, most, begun_there
 end
 
--- Some have nothing to do while another has tasks that it has not begun: half of
--- these come back. What takes next to no time is left where it is.
+-- Some have nothing to do while another has tasks that it has not begun: half
+-- of these come back. What takes next to no time is left where it is.
 local function rebalance(pool)
   local time = now()
   local victim, left = find_victim(pool, time)

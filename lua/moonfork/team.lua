@@ -1,4 +1,4 @@
--- moonfork/team.lua - the workers of a pool: which are there, what each has been
+-- moonfork/team.lua - the workers of a pool: which are there, what each was
 -- sent, and what becomes of that when it is taken back, or when a worker ends.
 --
 -- The tasks of a worker are numbered from 1 in the order in which they are
@@ -29,9 +29,9 @@ local function rebuild_watch(pool)
   pool.watch = list
 end
 
--- Puts a worker among those that can take a chunk, if it can: those without any
--- on a stack, so that a lone task goes to the one that is awake, the others in a
--- row.
+-- Puts a worker among those that can take a chunk, if it can: those without
+-- any on a stack, so that a lone task goes to the one that is awake, the others
+-- in a row.
 local function offer(pool, w)
   if w.leaving then return end
   local held = w.tail - w.head + 1

@@ -5,7 +5,8 @@ local core = require "moonfork.core.pool"
 
 local worker = {}
 
----The target of workers. An initializer that raises ends it; the parent is told.
+---The target of workers. An initializer that raises ends it, and the parent is
+---told.
 ---@param record userdata what it tells its parent; host/tasks.h
 ---@param tasks moonfork.Queue what it is to do
 ---@param results moonfork.Queue what came of it

@@ -235,7 +235,7 @@ describe("workers", function()
           said:put { "begin", b }
         end, initargs = { "x", nil, n = 2 },
         finalizer = function() said:put { "end" } end }
-      assert.same({ n = 2, "x", "x" }, pool:map(function() return START end,
+      assert.same({ n = 2, "x", "x" }, pool:map(function() return _G.START end,
         { 1, 2 }))
       assert.matches("^Named%-%d$", pool:submit(function()
         return mp.current_process().name
@@ -275,7 +275,7 @@ describe("workers", function()
         helper.signal("KILL", one.pid)
       end
       assert.same({ n = 2, "yes", "yes" }, pool:map(function()
-        return START
+        return _G.START
       end, { 1, 2 }), round)
     end
     assert.equal(2, #pool:stats())
@@ -298,7 +298,8 @@ describe("workers", function()
     local pids = pool:map(function(x)
       if x == 2 then
         _G.KEPT = {}
-        for i = 1, 100 do KEPT[i] = ("x"):rep(1 << 20) end
+        local kept = _G.KEPT
+        for i = 1, 100 do kept[i] = ("x"):rep(1 << 20) end
       end
       return mp.current_process().pid
     end, { 1, 2, 3, 4 }, { chunk = 4 })

@@ -29,8 +29,7 @@ describe("a pool", function()
   it("has as many workers as processors, unless told", function()
     local pool <close> = mp.Pool()
     assert.equal(mp.cpu_count(), pool.workers)
-    assert.equal(mp.cpu_count(), #helper.children() - #{} > 0
-      and #pool:stats().workers)
+    assert.equal(mp.cpu_count(), #pool:stats().workers)
     local other <close> = mp.Pool { workers = 3 }
     assert.equal(3, other.workers)
     assert.equal(3, #pids_of(other))
@@ -81,7 +80,7 @@ describe("a pool", function()
   end)
 
   it("is joined at the end of its scope, or terminated", function()
-    local count, pids = mp.Value("i64", 0), nil
+    local count, pids = mp.Value("i64", 0)
     do
       local pool <close> = mp.Pool(2)
       for _ = 1, 10 do pool:submit(function() count:add(1) end) end
@@ -145,7 +144,7 @@ describe("a pool", function()
 
   it("counts what its workers do", function()
     local pool <close> = mp.Pool(2)
-    pool:map(function(x) return ("x"):rep(1000) end, { 1, 2, 3, 4, 5 })
+    pool:map(function() return ("x"):rep(1000) end, { 1, 2, 3, 4, 5 })
     local stats = pool:stats()
     assert.equal(0, stats.restarts)
     local tasks, out, into = 0, 0, 0
@@ -216,7 +215,9 @@ describe("a pool", function()
     raises(line .. "submit_with: unknown option", function()
       pool:submit_with({ chunk = 1 }, same)
     end)
-    raises(line .. "map: call it as pool:map", function() pool.map({}, same) end)
+    raises(line .. "map: call it as pool:map", function()
+      pool.map({}, same)
+    end)
     raises("cannot be sent", mp.Queue().put, mp.Queue(), pool)
   end)
 end)
