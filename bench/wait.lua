@@ -1,8 +1,8 @@
 -- wait.lua - waiting for any of 1, 10 and 100 queues: from a put in another
 -- process to the return of mp.wait and the get behind it. Both sides wait that
 -- way, and half of the time there and back is one way. Which queue it is
--- changes each time. Both sides sleep, so the scheduler does best where it likes
--- to have them; they are not put on CPUs of their own.
+-- changes each time. Both sides sleep, so they are not put on CPUs of their
+-- own: the scheduler has them where it likes.
 -- SPDX-License-Identifier: MIT
 
 package.path = (arg[0]:match "^.*/" or "./") .. "?.lua;" .. package.path

@@ -239,8 +239,8 @@ void bell_leave(struct bell *bell, _Atomic uint32_t *flags, uint64_t listener)
   heap_end();
 }
 
-/* Who is to be rung, noted under the heap lock: the ringing itself wakes others,
-   who may want that lock at once. */
+/* Who is to be rung, noted under the heap lock: the ringing itself wakes
+   others, who may want that lock at once. */
 struct calls {
   unsigned count;
   int all; /* nobody was left out */
@@ -250,9 +250,9 @@ struct calls {
   } calls[CALLS];
 };
 
-/* It was rung, when it was `armed`: it is so no longer, unless it has been armed
-   again. To be noted after the ring: one that is killed in between has rung once
-   too often. */
+/* It was rung, when it was `armed`: it is so no longer, unless it has been
+   armed again. To be noted after the ring: one that is killed in between has
+   rung once too often. */
 static void disarm(struct listener *listener, uint64_t armed)
 {
   atomic_compare_exchange_strong(&listener->armed, &armed, 0);
@@ -299,8 +299,8 @@ static void ring_all(struct calls *calls)
   calls->count = rung;
 }
 
-/* In a transaction: disarms those of the bell that were rung; some may have left
-   meanwhile. */
+/* In a transaction: disarms those of the bell that were rung; some may have
+   left meanwhile. */
 static void disarm_all(struct bell *bell, const struct calls *calls)
 {
   for (uint64_t at = bell->listeners; at; at = listener_at(at)->block.next) {
