@@ -147,7 +147,8 @@ int connection_poll(struct connection *connection, int64_t deadline)
 int connection_is_ready(struct connection *connection)
 {
   struct connection_peer peer = {0};
-  return has_something(connection_queue(connection)) ||
+  struct queue *queue = connection_queue(connection);
+  return (queue && has_something(queue)) ||
          connection_is_gone(connection, &peer);
 }
 

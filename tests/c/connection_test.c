@@ -121,8 +121,10 @@ static void test_one_way(void **state)
   assert_int_equal(send_number(1, 7), 0);
   assert_int_equal(receive_number(0, &n, CLOCK_PAST), 0);
   assert_true(n == 7);
+  assert_int_equal(connection_is_ready(end(1)), 0);
   leave(0);
   assert_int_equal(send_number(1, 7), -EPIPE);
+  assert_int_equal(connection_is_ready(end(1)), 1);
   leave(1);
 }
 
