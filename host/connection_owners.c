@@ -1,5 +1,5 @@
-/* connection_owners.c - who owns the ends of pipes, and whether one is gone; see
-   connection.h.
+/* connection_owners.c - who owns the ends of pipes, and whether one is gone.
+   See connection.h.
    SPDX-License-Identifier: MIT */
 #include <errno.h>
 
