@@ -178,7 +178,7 @@ static int is_gone(uint64_t at, uint64_t name)
 {
   const struct ear *ear = ear_at(at);
   return ear->block.generation != name ||
-         !slot_lives_in_transaction(ear->slot, ear->generation);
+         slot_look(ear->slot, ear->generation) != SLOT_RUNS;
 }
 
 /* In a transaction, commits. The last one takes the flag along, which is set

@@ -7,6 +7,7 @@
 #include <lua.h>
 
 int luaopen_moonfork_core_codec(lua_State *L);
+int luaopen_moonfork_core_connection(lua_State *L);
 int luaopen_moonfork_core_process(lua_State *L);
 int luaopen_moonfork_core_queue(lua_State *L);
 int luaopen_moonfork_core_sync(lua_State *L);

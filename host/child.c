@@ -92,6 +92,7 @@ void child_started(struct child *child, pid_t pid, int pidfd)
 {
   child->pid = pid;
   child->pidfd = pidfd;
+  atomic_store(&slot_at(child->slot)->pid, (uint32_t)pid);
   child->next = running;
   child->link = &running;
   if (running) running->link = &child->next;

@@ -179,8 +179,14 @@ static void put_userdata(struct codec_encoder *e, int index)
   if (!handle) {
     refuse(e, index);
   }
-  if (handle->id.offset == 0) {
-    codec_fail(e, "a shared object that was given back cannot be sent");
+  const char *refusal = handle_refusal(handle);
+  if (refusal) {
+    codec_fail(e, "%s cannot be sent", refusal);
+  }
+  if (handle_is_exclusive(handle) && !e->out->refer) {
+    codec_fail(e,
+               "what belongs to one process can be sent to another, but "
+               "not be encoded as a string");
   }
   put_handle(e, handle);
 }

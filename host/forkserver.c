@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "defs.h"
+#include "end.h"
 #include "fdio.h"
 #include "object.h"
 #include "process.h"
@@ -47,7 +48,7 @@ static int write_preload(lua_State *L, int preload)
   lua_createtable(L, 0, 1);
   lua_pushvalue(L, preload);
   lua_setfield(L, -2, "preload");
-  int status = target_write_start(L, server.child.slot, -1);
+  int status = target_write_start(L, server.child.slot, -1, end_ticket());
   lua_remove(L, status == LUA_OK ? -1 : -2);
   return status;
 }

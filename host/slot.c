@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "defs.h"
@@ -131,16 +133,40 @@ int slot_watch(uint64_t offset, uint64_t generation, struct futex_word *word)
   return rc;
 }
 
-int slot_lives_in_transaction(uint64_t offset, uint64_t generation)
+/* Whether a process ended that has not entered its slot; it may be a zombie. */
+static int ended_before(struct slot *slot)
 {
-  return is_slot(offset, generation) && !slot_is_dead(slot_at(offset));
+  pid_t pid = (pid_t)atomic_load(&slot->pid);
+  if (pid == 0 || atomic_load(&slot->entered)) return 0;
+  int fd = pidfd_open(pid, 0);
+  if (fd < 0) return errno == ESRCH;
+  struct pollfd one = {.fd = fd, .events = POLLIN};
+  int ended = poll(&one, 1, 0) > 0;
+  close(fd);
+  return ended;
+}
+
+enum slot_state slot_look(uint64_t offset, uint64_t generation)
+{
+  if (!is_slot(offset, generation)) return SLOT_FREED;
+  struct slot *slot = slot_at(offset);
+  return slot_is_dead(slot) || ended_before(slot) ? SLOT_ENDED : SLOT_RUNS;
+}
+
+int slot_runs(uint64_t offset, uint64_t generation)
+{
+  struct slot *slot = slot_at(offset);
+  uint32_t life = atomic_load(life_word(slot));
+  return atomic_load(&slot->entered) && (life & FUTEX_TID_MASK) &&
+         !(life & FUTEX_OWNER_DIED) &&
+         *(volatile uint64_t *)&slot->block.generation == generation;
 }
 
 int slot_lives(uint64_t offset, uint64_t generation)
 {
   /* Under the heap lock the slot stays what it is while it is looked at. */
   heap_begin();
-  int lives = slot_lives_in_transaction(offset, generation);
+  int lives = slot_look(offset, generation) == SLOT_RUNS;
   heap_end();
   return lives;
 }

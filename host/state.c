@@ -14,8 +14,10 @@
 #include "bindings.h"
 #include "child.h"
 #include "codec.h"
+#include "connection.h"
 #include "defs.h"
 #include "embedded.h"
+#include "end.h"
 #include "event.h"
 #include "finalizers.h"
 #include "forkserver.h"
@@ -39,6 +41,7 @@
 
 static const luaL_Reg core[] = {
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
+    {"moonfork.core.connection", luaopen_moonfork_core_connection},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
     {"moonfork.core.sync", luaopen_moonfork_core_sync},
@@ -190,7 +193,11 @@ static const struct handle_type types[OBJECT_TYPES] = {
     [OBJECT_VALUE] = {.name = "moonfork.Value", .module = CORE("array")},
     [OBJECT_DICT] = {.name = "moonfork.Dict", .module = CORE("dict")},
     [OBJECT_CONNECTION] = {.name = "moonfork.Connection",
-                           .module = CORE("connection")},
+                           .module = CORE("connection"),
+                           .size = sizeof(struct end),
+                           .fill = end_fill,
+                           .release = end_release,
+                           .refusal = end_refusal},
 };
 
 static void set_types(void)
@@ -199,6 +206,7 @@ static void set_types(void)
   lock_setup();
   semaphore_setup();
   event_setup();
+  connection_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }

@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 
 local codec = require "moonfork.codec"
+local connection = require "moonfork.connection"
 local core = require "moonfork.core.process"
 local errors = require "moonfork.errors"
 local process = require "moonfork.process"
@@ -33,6 +34,7 @@ local shared = {
   BoundedSemaphore = sync.BoundedSemaphore,
   Event = sync.Event,
   Lock = sync.Lock,
+  Pipe = connection.Pipe,
   Queue = queue.Queue,
   RLock = sync.RLock,
   Semaphore = sync.Semaphore,

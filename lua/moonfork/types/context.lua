@@ -84,6 +84,15 @@ function mp.Event() end
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return table ready those that are ready; empty when the time is up
 function mp.wait(list, timeout) end
+---Makes a pipe between two processes: what is sent at one end is received at
+---the other. Each end belongs to one process; see `moonfork.Connection`.
+---
+---Raises for an option that it does not know, and when there is no shared
+---memory left.
+---@param options { duplex: boolean? }? duplex = false: it carries one way only
+---@return moonfork.Connection first receives only, unless the pipe is duplex
+---@return moonfork.Connection second sends only, unless the pipe is duplex
+function mp.Pipe(options) end
 
 ---This process.
 ---@return moonfork.CurrentProcess process its name, its pid, its kind

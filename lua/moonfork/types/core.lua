@@ -6,11 +6,12 @@
 ---@class moonfork.core.process
 local process = {}
 
----Makes a process. `start` holds target, args and count until it starts.
+---Makes a process. `start` holds target, args, count and keep (whether the ends
+---of pipes stay here too) until it starts.
 ---@param name string what it is called
 ---@param daemon boolean? whether it is a daemon
 ---@param method string "fork", "spawn" or "forkserver"
----@param start { target: any, args: table, count: integer } what it will call
+---@param start table what it will call
 ---@return moonfork.Process process not yet started
 function process.new(name, daemon, method, start) end
 
