@@ -39,6 +39,13 @@ function mp.run(f, ...) end
 ---@return moonfork.Queue queue empty
 function mp.Queue(maxsize) end
 
+---Makes a table that processes share. Any process that holds it may read and
+---write; it is passed to one as a queue is.
+---
+---Raises for any argument, and when there is no shared memory left.
+---@return moonfork.Dict dict empty
+function mp.Dict() end
+
 ---This process.
 ---@return moonfork.CurrentProcess process its name, its pid, its kind
 function mp.current_process() end
