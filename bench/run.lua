@@ -24,6 +24,7 @@ local WORKLOADS <const> = {
   { name = "round_trip" },
   { name = "round_trip", one_cpu = true },
   { name = "string", rounds = 5 },
+  { name = "dict", rounds = 5 },
   { name = "memory", rounds = 3 },
   { name = "crowd", rounds = 3, full = "1000" },
 }
@@ -37,6 +38,10 @@ local GOALS <const> = {
   queue_int_batch = { side = "python", ratio = 80 },
   queue_record = { side = "python", ratio = 15 },
   round_trip = { side = "floor", ratio = 1.5 },
+  dict_get = { side = "python", ratio = 100 },
+  dict_set = { side = "python", ratio = 100 },
+  dict_2_processes = { side = "python", ratio = 100 },
+  dict_4_processes = { side = "python", ratio = 100 },
   string_1mb = { side = "python", ratio = 30 },
 }
 

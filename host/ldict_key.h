@@ -18,8 +18,8 @@ struct ldict_key {
   } of;
 };
 
-/* Reads the key at `index`; the bytes of a string stay Lua's. 0 for nil and NaN,
-   which no dict has. Raises for what cannot be a key. */
+/* Reads the key at `index`; the bytes of a string stay Lua's. 0 for nil and
+   NaN, which no dict has. Raises for what cannot be a key. */
 int ldict_read_key(lua_State *L, int index, struct ldict_key *key);
 
 /* The same, to write: raises for nil and NaN too. */
