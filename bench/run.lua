@@ -24,6 +24,8 @@ local WORKLOADS <const> = {
   { name = "round_trip" },
   { name = "round_trip", one_cpu = true },
   { name = "wait", rounds = 5 },
+  { name = "pipe", rounds = 5 },
+  { name = "pipe", one_cpu = true, rounds = 5 },
   { name = "string", rounds = 5 },
   { name = "dict", rounds = 5 },
   { name = "memory", rounds = 3 },
