@@ -165,7 +165,7 @@ static int finish(lua_State *L, struct barrier *barrier,
 {
   int rc;
   do {
-    rc = barrier_sleep(wait, deadline);
+    rc = barrier_sleep(barrier, wait, deadline);
   } while (rc == -EINTR && !interrupt_due());
   int broke_it = rc != 0 && barrier_break(wait);
   int outcome = barrier_leave(barrier, wait);
