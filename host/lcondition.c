@@ -169,17 +169,18 @@ static int l_wait_for(lua_State *L)
   int64_t deadline = lsupport_deadline(L, 3);
   lua_settop(L, 2);
   if (!condition_is_held(condition)) refuse(L);
-  for (int rc = 0;;) {
+  int rc = 0;
+  do {
+    lua_settop(L, 2);
     lua_pushvalue(L, 2);
     lua_call(L, 0, 1);
     if (lua_toboolean(L, -1)) return 1;
-    lua_pop(L, 1);
     if (rc == 0)
       rc = wait(L, condition, deadline);
     else
-      return answer(L, rc);
-    if (rc == -EOWNERDEAD) return answer(L, rc);
-  }
+      break; /* it was called a last time */
+  } while (rc != -EOWNERDEAD);
+  return answer(L, rc);
 }
 
 /* ---- notifying ---- */
