@@ -8,13 +8,13 @@
 
    A party that ends while it waits, or while it runs the action, breaks the
    round; one that ends late, before it has left a round that has passed, breaks
-   the next one, which it will not come to. Nobody looks for that in the first 100 ms, as most rounds take less;
-   then those who wait sleep on the lives of up to seven others besides, and
-   whoever looks at the barrier, or comes as the last, finds the dead too. So
-   they are told within 100 ms, or at once, or, where one came after they had
-   looked, within the second that is the longest sleep (futex.h). That one which
-   is not waiting never comes cannot be known, as nobody knows who is to come:
-   that is what timeouts are for.
+   the next one, which it will not come to. Nobody looks for that in the first
+   100 ms, as most rounds take less; then those who wait sleep on the lives of
+   up to seven others besides. Whoever asks how the barrier is, or comes as the
+   last, finds the dead too. So it is known after 100 ms, or at once, or, of one
+   that came after the others had looked, within the second that is the longest
+   sleep (futex.h). That one which does not wait never will cannot be known, as
+   nobody knows who is to come: that is what timeouts are for.
 
    A process that waits: barrier_arrive; barrier_sleep, until it is no longer
    -EINTR; barrier_break, if it is -ETIMEDOUT; barrier_leave in any case. The
