@@ -48,10 +48,10 @@ static void check_lock(lua_State *L)
 {
   if (lua_isnoneornil(L, 1)) return;
   const struct handle *handle = handle_test(L, 1);
-  if (handle == NULL ||
-      (handle->type != OBJECT_LOCK && handle->type != OBJECT_RLOCK))
+  if (handle && (handle->type == OBJECT_LOCK || handle->type == OBJECT_RLOCK))
+    handle_check(L, 1, handle->type); /* it may have been given back */
+  else
     luaL_typeerror(L, 1, "Lock or RLock");
-  handle_check(L, 1, handle->type); /* it may have been given back */
 }
 
 static int l_new(lua_State *L)
