@@ -26,6 +26,9 @@ local WORKLOADS <const> = {
   { name = "string", rounds = 5 },
   { name = "memory", rounds = 3 },
   { name = "crowd", rounds = 3, full = "1000" },
+  { name = "lock" },
+  { name = "event" },
+  { name = "event", one_cpu = true },
 }
 
 -- What has to be reached: at most so many times the floor, or at least so many
@@ -38,6 +41,7 @@ local GOALS <const> = {
   queue_record = { side = "python", ratio = 15 },
   round_trip = { side = "floor", ratio = 1.5 },
   string_1mb = { side = "python", ratio = 30 },
+  lock = { side = "floor", ratio = 3 },
 }
 
 local SIDES <const> = { "floor", "moonfork", "python" }

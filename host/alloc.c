@@ -227,15 +227,20 @@ static int cool_one(uint64_t *owned, int keep_last)
   return 1;
 }
 
+/* At some moment: the lock is not held. */
+static uint64_t warm_bytes(void)
+{
+  return atomic_load_explicit((_Atomic uint64_t *)&heap->warm_bytes,
+                              memory_order_relaxed);
+}
+
 void alloc_trim(uint64_t *owned)
 {
-  uint64_t warm = *(volatile uint64_t *)&heap->warm_bytes;
-  if (LIKELY(warm == 0)) return;
+  if (LIKELY(warm_bytes() == 0)) return;
   int64_t used = atomic_load_explicit(&heap->large_used, memory_order_relaxed);
   if (clock_now() - used > WARM_NS)
-    while (*(volatile uint64_t *)&heap->warm_bytes && cool_one(owned, 0))
-      continue;
+    while (warm_bytes() && cool_one(owned, 0)) continue;
   else
-    while (*(volatile uint64_t *)&heap->warm_bytes > WARM_LIMIT)
+    while (warm_bytes() > WARM_LIMIT)
       if (!cool_one(owned, 1)) break;
 }

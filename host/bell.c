@@ -54,8 +54,8 @@ static int open_socket(void)
 /* The socket that this process rings with; -errno. */
 static int ringer(void)
 {
-  static int fd = -1;
-  static uint64_t owner;
+  static PER_PROCESS int fd = -1;
+  static PER_PROCESS uint64_t owner;
   if (fd < 0 || owner != slot_self_at) fd = open_socket();
   owner = slot_self_at;
   return fd;

@@ -10,8 +10,8 @@
 #include "defs.h"
 #include "heap.h"
 
-struct slot *slot_self;
-uint64_t slot_self_at;
+PER_PROCESS struct slot *slot_self;
+PER_PROCESS uint64_t slot_self_at;
 
 /* The futex within a mutex of the C library's; the kernel knows it as part of
    its list of robust futexes. */
@@ -83,7 +83,9 @@ int slot_create(uint64_t *slot)
 
 int slot_enter(uint64_t offset, uint64_t generation)
 {
-  uint64_t ready = heap->size - heap->small_end;
+  /* Others may make it grow just now: it is a guess. */
+  uint64_t ready =
+      heap->size - atomic_load((_Atomic uint64_t *)&heap->small_end);
   if (ready > READY) ready = READY;
   alloc_populate(heap->size - ready, ready);
   heap_begin();
