@@ -35,17 +35,10 @@ void waiters_remove_in_transaction(struct waiters *waiters, uint64_t waiter)
   alloc_free_in_transaction(waiter);
 }
 
-static int lives(uint64_t waiter)
+int waiters_lives_in_transaction(uint64_t waiter)
 {
   const struct waiter *it = waiter_at(waiter);
   return slot_look(it->slot, it->generation) == SLOT_RUNS;
-}
-
-uint64_t waiters_find_dead_in_transaction(const struct waiters *waiters)
-{
-  uint64_t at = waiters->first;
-  while (at && lives(at)) at = waiter_at(at)->block.next;
-  return at;
 }
 
 int waiters_is_told(uint64_t waiter)
@@ -68,7 +61,7 @@ static void wake(uint64_t waiter)
 static uint64_t find_heir(const struct waiters *waiters)
 {
   for (uint64_t at = waiters->first; at; at = waiter_at(at)->block.next)
-    if (!waiter_at(at)->told && lives(at)) return at;
+    if (!waiter_at(at)->told && waiters_lives_in_transaction(at)) return at;
   return 0;
 }
 
@@ -84,18 +77,13 @@ static void bury(struct waiters *waiters, uint64_t dead)
   if (heir) wake(heir);
 }
 
-void waiters_prune_in_transaction(struct waiters *waiters)
-{
-  for (uint64_t at = waiters->first, next; at; at = next) {
-    next = waiter_at(at)->block.next;
-    if (!lives(at)) bury(waiters, at);
-  }
-}
-
 void waiters_look(struct waiters *waiters)
 {
   heap_begin();
-  waiters_prune_in_transaction(waiters);
+  for (uint64_t at = waiters->first, next; at; at = next) {
+    next = waiter_at(at)->block.next;
+    if (!waiters_lives_in_transaction(at)) bury(waiters, at);
+  }
   heap_end();
 }
 
@@ -107,7 +95,7 @@ static unsigned tell_some(struct waiters *waiters, uint64_t *told,
   heap_begin();
   for (uint64_t at = waiters->first, next; at && done < count; at = next) {
     next = waiter_at(at)->block.next;
-    if (!lives(at)) {
+    if (!waiters_lives_in_transaction(at)) {
       bury(waiters, at);
     } else if (!waiter_at(at)->told) {
       heap_set(&waiter_at(at)->told, 1);

@@ -41,11 +41,8 @@ int waiters_add_in_transaction(struct waiters *waiters, uint64_t *waiter);
 /* Takes a record out and frees it. */
 void waiters_remove_in_transaction(struct waiters *waiters, uint64_t waiter);
 
-/* The first record of a process that has ended, or 0. */
-uint64_t waiters_find_dead_in_transaction(const struct waiters *waiters);
-
-/* Frees the records of the dead. Commits. */
-void waiters_prune_in_transaction(struct waiters *waiters);
+/* Whether its process runs. */
+int waiters_lives_in_transaction(uint64_t waiter);
 
 /* Whether the one with the record was told to go on, and the futex that
    changes from 0 then. */
