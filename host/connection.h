@@ -90,7 +90,8 @@ int connection_receive(struct connection *connection, struct queue_batch *batch,
 /* Waits until there is a message, or the end of file. 0, -ETIMEDOUT, -EINTR. */
 int connection_poll(struct connection *connection, int64_t deadline);
 
-/* True when connection_receive would not wait. For an end that can receive. */
+/* True when connection_receive would not wait; for an end that only sends, when
+   the other one is gone. */
 int connection_is_ready(struct connection *connection);
 
 /* A number that changes with the owners of the other end. */
