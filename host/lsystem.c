@@ -11,6 +11,7 @@
 
 #include "bindings.h"
 #include "clock.h"
+#include "collector.h"
 #include "defs.h"
 #include "fdio.h"
 #include "heap.h"
@@ -51,6 +52,12 @@ static int l_affinity(lua_State *L)
   if (set) CPU_FREE(set);
   lua_pushinteger(L, count);
   return 1;
+}
+
+static int l_freeze(lua_State *L)
+{
+  collector_freeze(L);
+  return 0;
 }
 
 /* Bytes of memory that the shared heap takes now; for tests and figures. */
@@ -109,6 +116,7 @@ int luaopen_moonfork_core_system(lua_State *L)
       {"now", l_now},
       {"sleep", l_sleep},
       {"affinity", l_affinity},
+      {"freeze", l_freeze},
       {"heap_resident", l_heap_resident},
       {"self", l_self},
       {"parent", l_parent},

@@ -34,6 +34,7 @@ local shared = {
   current_process = process.current_process,
   decode = codec.decode,
   encode = codec.encode,
+  freeze = system.freeze,
   is_main = process.is_main,
   is_remote_error = errors.is_remote_error,
   main = process.main,
