@@ -25,6 +25,7 @@ local WORKLOADS <const> = {
   { name = "round_trip", one_cpu = true },
   { name = "string", rounds = 5 },
   { name = "memory", rounds = 3 },
+  { name = "freeze", rounds = 3 },
   { name = "crowd", rounds = 3, full = "1000" },
 }
 
@@ -37,6 +38,7 @@ local GOALS <const> = {
   queue_int_batch = { side = "python", ratio = 80 },
   queue_record = { side = "python", ratio = 15 },
   round_trip = { side = "floor", ratio = 1.5 },
+  fork_1gb = { side = "floor", ratio = 0.2 },
   string_1mb = { side = "python", ratio = 30 },
 }
 
