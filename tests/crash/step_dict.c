@@ -9,7 +9,7 @@
 
 /* Sizes of values: one that fits in place of another, one that needs another
    entry, and one that needs a box; and no value at all. */
-enum size { NONE = 0, SMALL = 8, MEDIUM = 100, LARGE = 10000 };
+enum size { NONE = 0, SMALL = 24, MEDIUM = 100, LARGE = 10000 };
 
 #define OLD 1   /* what fills the value before */
 #define NEW 2   /* what the victim writes */
