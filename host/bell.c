@@ -70,7 +70,7 @@ static int open_socket(void)
 }
 
 /* What this process rings with. */
-static struct {
+static PER_PROCESS struct {
   int fd;
   uint64_t owner; /* generation of the slot of the process that opened it */
 } ringer = {.fd = -1};

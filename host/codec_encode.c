@@ -188,6 +188,12 @@ static void put_userdata(struct codec_encoder *e, int index)
                "what belongs to one process can be sent to another, but "
                "not be encoded as a string");
   }
+  if (handle_prepare(e->L, index) != LUA_OK) {
+    codec_fail(e, "%s", luaL_tolstring(e->L, -1, NULL));
+  }
+  if (e->scratch) {
+    codec_scratch_forget(e->scratch); /* that may have run Lua code */
+  }
   put_handle(e, handle);
 }
 

@@ -51,22 +51,38 @@ static int is_in_use(const struct handle *handle)
   return type->is_in_use && type->is_in_use(heap_at(handle->id.offset));
 }
 
+static size_t userdata_size(unsigned type)
+{
+  return types[type]->size ? types[type]->size : sizeof(struct handle);
+}
+
+/* The handle stands for nothing any more, nor does what `fill` has put there.
+ */
+static void forget(struct handle *handle)
+{
+  unsigned type = handle->type;
+  memset(handle, 0, userdata_size(type));
+  handle->type = type;
+}
+
 /* A forked child gives nothing back that its parent still uses: what it
    inherited is held for it until it ends. */
 static int collect(lua_State *L)
 {
   struct handle *handle = handle_test(L, 1);
   luaL_argexpected(L, handle, 1, "shared object");
-  if (types[handle->type]->empty) types[handle->type]->empty(handle);
-  if (handle->holder == 0 || handle->owner != slot_self_at || is_in_use(handle))
-    return 0;
-  if (types[handle->type]->release) {
-    types[handle->type]->release(handle);
+  const struct handle_type *type = types[handle->type];
+  if (type->empty) type->empty(handle);
+  if (handle->holder == 0 || is_in_use(handle)) return 0;
+  uint64_t holder = handle->owner == slot_self_at ? handle->holder : 0;
+  if (holder && type->release) {
+    type->release(handle);
     return 0;
   }
-  object_release(handle->holder);
-  handle->holder = 0;
-  handle->id = (struct handle_id){0, 0};
+  forget(handle);
+  if (holder == 0) return 0;
+  object_release(holder);
+  alloc_trim(&slot_self->owned);
   return 0;
 }
 
@@ -108,7 +124,7 @@ static void push_metatable(lua_State *L, unsigned type)
 
 struct handle *handle_new(lua_State *L, unsigned type)
 {
-  size_t size = types[type]->size ? types[type]->size : sizeof(struct handle);
+  size_t size = userdata_size(type);
   struct handle *handle = lua_newuserdatauv(L, size, types[type]->values);
   memset(handle, 0, size);
   handle->type = type;
@@ -174,6 +190,13 @@ struct handle *handle_test(lua_State *L, int index)
   int is_handle = lua_rawgetp(L, -1, &marker) == LUA_TBOOLEAN;
   lua_pop(L, 2);
   return is_handle ? handle : NULL;
+}
+
+int handle_prepare(lua_State *L, int index)
+{
+  const struct handle *handle = lua_touserdata(L, index);
+  const struct handle_type *type = types[handle->type];
+  return type->prepare ? type->prepare(L, index) : LUA_OK;
 }
 
 /* The userdata, when its metatable is the first upvalue of the function that

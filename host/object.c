@@ -47,8 +47,7 @@ int object_create(size_t size, uint64_t *object)
   }
   heap_end();
   if (rc != 0) return rc;
-  memset((char *)object_at(*object) + sizeof(struct object), 0,
-         size - sizeof(struct object));
+  alloc_clear(*object, sizeof(struct object), size);
   return 0;
 }
 
@@ -87,7 +86,7 @@ int object_hold_new(uint64_t object, enum object_type type, uint64_t part,
   heap_end();
   if (rc != 0) {
     object_dispose(object, slot_self);
-    if (part) alloc_free(part);
+    if (part) object_release(part);
   }
   return rc;
 }
@@ -232,12 +231,15 @@ int object_visit(uint64_t object, struct object_walk *walk)
 void object_free(uint64_t block, struct slot *owner)
 {
   heap_begin();
-  while (block_references(((struct block *)heap_at(block))->meta) > 0) {
+  const struct block *head = heap_at(block);
+  while (block_references(head->meta) > 0) {
     drop_reference(block, owner);
     heap_commit();
   }
-  alloc_free_in_transaction(block);
+  int large = alloc_class_size(block_class(head->meta)) >= LARGE_BLOCK;
+  if (!large) alloc_free_in_transaction(block);
   heap_end();
+  if (large) alloc_free(block); /* which notes the time */
 }
 
 void object_dispose(uint64_t block, struct slot *owner)

@@ -27,6 +27,7 @@ enum object_type {
   OBJECT_SLICE,
   OBJECT_VALUE,
   OBJECT_DICT,
+  OBJECT_DICT_BOX, /* a value of one; never a handle */
   OBJECT_PIPE,
   OBJECT_CONNECTION,
   OBJECT_TYPES, /* how many there are */

@@ -198,7 +198,7 @@ static void tell_putters(struct queue *queue, size_t count)
 /* Whether this process has put anything since it last got something: then it
    talks with another, and the answer should be seen at once. One that only
    gets, or only puts, had better be patient. */
-static int talking;
+static PER_PROCESS int talking;
 
 /* Sleeps until the word is no longer `seen`. 0: look again. */
 static int doze(_Atomic uint32_t *sleepers, _Atomic uint64_t *word,

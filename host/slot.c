@@ -12,8 +12,8 @@
 #include "defs.h"
 #include "heap.h"
 
-struct slot *slot_self;
-uint64_t slot_self_at;
+PER_PROCESS struct slot *slot_self;
+PER_PROCESS uint64_t slot_self_at;
 
 /* The futex within a mutex of the C library's; the kernel knows it as part of
    its list of robust futexes. */
@@ -85,7 +85,9 @@ int slot_create(uint64_t *slot)
 
 int slot_enter(uint64_t offset, uint64_t generation)
 {
-  uint64_t ready = heap->size - heap->small_end;
+  /* Others may make it grow just now: it is a guess. */
+  uint64_t ready =
+      heap->size - atomic_load((_Atomic uint64_t *)&heap->small_end);
   if (ready > READY) ready = READY;
   alloc_populate(heap->size - ready, ready);
   heap_begin();
@@ -164,7 +166,6 @@ int slot_runs(uint64_t offset, uint64_t generation)
 
 int slot_lives(uint64_t offset, uint64_t generation)
 {
-  /* Under the heap lock the slot stays what it is while it is looked at. */
   heap_begin();
   int lives = slot_look(offset, generation) == SLOT_RUNS;
   heap_end();

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "alloc.h"
+#include "defs.h"
 #include "futex.h"
 #include "heap.h"
 
@@ -60,8 +61,8 @@ struct slot {
 
 /* The slot of this process, and its offset; NULL and 0 before the first use
    of anything shared. */
-extern struct slot *slot_self;
-extern uint64_t slot_self_at;
+extern PER_PROCESS struct slot *slot_self;
+extern PER_PROCESS uint64_t slot_self_at;
 
 /* Makes the universe when there is none: heap and slot of this process, which
    is the main one. 0 or -errno. */

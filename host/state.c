@@ -11,11 +11,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "array.h"
+#include "barrier.h"
 #include "bindings.h"
 #include "child.h"
 #include "codec.h"
+#include "condition.h"
 #include "connection.h"
 #include "defs.h"
+#include "dict.h"
 #include "embedded.h"
 #include "end.h"
 #include "event.h"
@@ -24,6 +28,7 @@
 #include "handle.h"
 #include "heap.h"
 #include "interrupt.h"
+#include "larray.h"
 #include "lock.h"
 #include "lqueue.h"
 #include "luaheap.h"
@@ -40,7 +45,11 @@
 /* ---- modules ---- */
 
 static const luaL_Reg core[] = {
+    {"moonfork.core.barrier", luaopen_moonfork_core_barrier},
+    {"moonfork.core.array", luaopen_moonfork_core_array},
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
+    {"moonfork.core.condition", luaopen_moonfork_core_condition},
+    {"moonfork.core.dict", luaopen_moonfork_core_dict},
     {"moonfork.core.connection", luaopen_moonfork_core_connection},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
@@ -186,11 +195,24 @@ static const struct handle_type types[OBJECT_TYPES] = {
     [OBJECT_SEMAPHORE] = {.name = "moonfork.Semaphore", .module = CORE("sync")},
     [OBJECT_EVENT] = {.name = "moonfork.Event", .module = CORE("sync")},
     [OBJECT_CONDITION] = {.name = "moonfork.Condition",
-                          .module = CORE("condition")},
-    [OBJECT_BARRIER] = {.name = "moonfork.Barrier", .module = CORE("barrier")},
-    [OBJECT_ARRAY] = {.name = "moonfork.Array", .module = CORE("array")},
-    [OBJECT_SLICE] = {.name = "moonfork.Array", .module = CORE("array")},
-    [OBJECT_VALUE] = {.name = "moonfork.Value", .module = CORE("array")},
+                          .module = CORE("condition"),
+                          .values = 1},
+    [OBJECT_BARRIER] = {.name = "moonfork.Barrier",
+                        .module = CORE("barrier"),
+                        .values = 2,
+                        .prepare = lbarrier_prepare},
+    [OBJECT_ARRAY] = {.name = "moonfork.Array",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
+    [OBJECT_SLICE] = {.name = "moonfork.Array",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
+    [OBJECT_VALUE] = {.name = "moonfork.Value",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
     [OBJECT_DICT] = {.name = "moonfork.Dict", .module = CORE("dict")},
     [OBJECT_CONNECTION] = {.name = "moonfork.Connection",
                            .module = CORE("connection"),
@@ -202,10 +224,14 @@ static const struct handle_type types[OBJECT_TYPES] = {
 
 static void set_types(void)
 {
+  array_setup();
   queue_setup();
   lock_setup();
   semaphore_setup();
   event_setup();
+  condition_setup();
+  barrier_setup();
+  dict_setup();
   connection_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);

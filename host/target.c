@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector.h"
 #include "defs.h"
 #include "end.h"
 #include "fdio.h"
@@ -54,6 +55,7 @@ static void empty_stdin(void)
 
 void target_enter(uint64_t slot, uint64_t generation)
 {
+  collector_enter_child();
   if (slot_enter(slot, generation) != 0) _exit(1);
   process_die_with_parent(slot_self->parent_pid);
   child_forget_all();
@@ -226,6 +228,7 @@ static int run(lua_State *L)
   int count = lua_gettop(L) - 1;
   lua_State *fresh = lua_tothread(L, 1);
   finalizers_keep(L);
+  collector_start(L);
   reseed(L);
   lua_settop(fresh, 0);
   luaL_checkstack(fresh, count + 1, "too many arguments");
@@ -274,6 +277,7 @@ int target_fork(lua_State *L, struct child *child, int arguments,
   pid_t pid;
   int pidfd;
   push_run(L, arguments);
+  collector_before_fork(L);
   int rc = object_inherit(slot_at(child->slot));
   if (rc == 0 && end_any()) rc = end_give(ticket, child->slot);
   if (rc == 0) {

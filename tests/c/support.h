@@ -30,6 +30,7 @@
 #include "check.h"
 #include "clock.h"
 #include "defs.h"
+#include "dict.h"
 #include "event.h"
 #include "fdio.h"
 #include "heap.h"
@@ -135,6 +136,7 @@ static UNUSED int support_open(void **state)
   lock_setup();
   semaphore_setup();
   event_setup();
+  dict_setup();
   return slot_open() == 0 && fdio_reserve() == 0 ? 0 : -1;
 }
 

@@ -55,6 +55,28 @@ function system.parent() end
 ---@return string? reason "timeout"
 function system.parent_join(timeout) end
 
+---How many references there are to a shared object, in all processes and
+---messages.
+---@param handle userdata a queue, an event...
+---@return integer count at least 1
+function system.references(handle) end
+
+---What `lives` knows this process by.
+---@return integer slot
+---@return integer generation
+function system.identity() end
+
+---Tells whether the process that `identity` named has not ended.
+---@param slot integer
+---@param generation integer
+---@return boolean yes
+function system.lives(slot, generation) end
+
+---A table with weak keys that no walk over values comes upon, for what must not
+---be sent, or given to a child, along with something else.
+---@return table private
+function system.private() end
+
 ---The name of a signal.
 ---@param signal integer its number
 ---@return string name such as "SIGTERM"
