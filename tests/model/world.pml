@@ -9,6 +9,7 @@
      MISTAKE  the number of the seeded mistake; 0: none
    and which of them are meant:
      KILLABLE(i)  whether process i may be killed now; always
+     QUIET        whether nobody outside is about to do something; always
      HURRIED(i)   whether its sleeps may end by a deadline; never
    Each process does a bounded amount of work and then ends. So every run must
    come to an end: one that does not, because somebody sleeps for ever, is an
@@ -29,6 +30,9 @@
 #define KILLABLE(i) true
 #endif
 
+#ifndef QUIET
+#define QUIET true
+#endif
 #ifndef HURRIED
 #define HURRIED(i) false
 #endif
@@ -67,7 +71,7 @@ inline futex_wait(futex, same)
   if
   :: bed[self] == AWAKE
 #if SLICES
-  :: d_step { bed[self] != AWAKE && running == 0 -> rouse(self) }
+  :: d_step { bed[self] != AWAKE && running == 0 && QUIET -> rouse(self) }
 #endif
   :: d_step { bed[self] != AWAKE && HURRIED(self) -> rouse(self) }
   fi
