@@ -113,7 +113,7 @@ inline put_some()
   if
   :: done ->
      first[at] = message;
-#if MISTAKE == 8 /* is published before it is whole */
+#if MISTAKE == 6 /* is published before it is whole */
      commit_put();
      second[at] = message
 #else
@@ -126,7 +126,7 @@ inline put_some()
 
 inline commit_put()
 {
-#if MISTAKE == 9 /* place and count change by two stores */
+#if MISTAKE == 7 /* place and count change by two stores */
   put++;
   tail[put_turn] = at + 1
 #else
@@ -217,7 +217,7 @@ inline queue_size()
   do
   :: at = got;
      d_step { seen = put; size = put - got }
-#if MISTAKE != 10 /* does not look again */
+#if MISTAKE != 8 /* does not look again */
      if
      :: at == got -> break
      :: else
@@ -254,7 +254,7 @@ inline queue_get()
   :: slept && done ->
      queue_size();
      if
-#if MISTAKE != 11 /* does not pass the wake-up on */
+#if MISTAKE != 9 /* does not pass the wake-up on */
      :: size > 0 -> sleepers_wake_one(getters, PUT)
 #endif
      :: else
@@ -286,7 +286,7 @@ inline queue_close()
 {
   READY && put_lock == 0;
   closed = true;
-#if MISTAKE != 12 /* wakes only if the flag is set, which one may be about to do */
+#if MISTAKE != 10 /* wakes only if the flag is set, which one may be about to do */
   getters = true;
   putters = true;
 #endif
