@@ -1,9 +1,9 @@
 # Makefile - builds, tests, checks and installs Moonfork.
 #
 # `make help` lists the targets. Variables: CC, CFLAGS, WERROR=1, PREFIX,
-# DESTDIR, and VARIANT: plain, asan or ubsan. Each variant has objects, tests
-# and a program of its own, so that they stand side by side: plain in build/
-# and ./moonfork, any other in build/VARIANT/.
+# DESTDIR, and VARIANT: plain, asan, ubsan or tsan. Each variant has objects,
+# tests and a program of its own, so that they stand side by side: plain in
+# build/ and ./moonfork, any other in build/VARIANT/.
 # SPDX-License-Identifier: MIT
 
 CC       = gcc
@@ -28,6 +28,7 @@ SANITISE_asan  = -fsanitize=address,undefined -fno-sanitize-recover=all \
                  -fno-omit-frame-pointer
 SANITISE_ubsan = -fsanitize=undefined -fno-sanitize-recover=all \
                  -fno-omit-frame-pointer
+SANITISE_tsan  = -fsanitize=thread -Wno-tsan
 SANITISE       = $(SANITISE_$(VARIANT))
 
 LUA_CFLAGS := $(patsubst -I%,-isystem %,\
@@ -64,21 +65,24 @@ CRASH   := $(patsubst tests/crash/%.c,$(OUT)/tests/crash_%,\
              $(wildcard tests/crash/*.c))
 FUZZ    := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz_%,\
              $(wildcard tests/fuzz/*.c))
+TSAN    := $(patsubst tests/tsan/%.c,$(OUT)/tests/tsan_%,\
+             $(wildcard tests/tsan/*.c))
 FLOOR   := $(patsubst bench/floor/%.c,$(OUT)/bench/%,\
              $(wildcard bench/floor/*.c))
 
 C_FILES   := $(wildcard host/*.c tests/c/*.c tests/crash/*.c tests/fuzz/*.c \
-               bench/floor/*.c)
-H_FILES   := $(wildcard host/*.h tests/c/*.h tests/crash/*.h bench/floor/*.h)
+               tests/tsan/*.c bench/floor/*.c)
+H_FILES   := $(wildcard host/*.h tests/c/*.h tests/crash/*.h tests/tsan/*.h \
+               bench/floor/*.h)
 LUA_TOOLS  = scripts/doccode scripts/doccov scripts/layers scripts/sizes \
              tests/run
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help objects programs module demo test asan ubsan bench docs \
-        format check check-format check-lua check-tidy check-rules check-docs \
-        check-warnings install uninstall clean FORCE
+.PHONY: all help objects programs module demo test asan ubsan tsan \
+        bench docs format check check-format check-lua check-tidy \
+        check-rules check-docs check-warnings install uninstall clean FORCE
 
 help: ## this list
 	@echo 'make [target], the default is all:'
@@ -157,12 +161,15 @@ $(OUT)/tests/crash_%: tests/crash/%.c $(OUT)/parts.a
 $(OUT)/tests/fuzz_%: tests/fuzz/%.c $(OUT)/parts.a
 	$(link_test)
 
+$(OUT)/tests/tsan_%: tests/tsan/%.c $(OUT)/parts.a
+	$(link_test)
+
 $(OUT)/tests/%: tests/c/%.c $(OUT)/parts.a
 	$(link_test) -lcmocka
 
 $(OUT)/bench/%: bench/floor/%.c $(OUT)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP -o $@ $< $(LINKING) $(LIBS)
+	$(COMPILE) -MMD -MP -o $@ $< $(LINKING) $(LUA_STATIC) $(LIBS)
 
 $(LUA_STATIC):
 	@echo 'Lua is missing: run scripts/setup build' >&2; exit 1
@@ -186,6 +193,14 @@ asan: ## the tests under the address and undefined-behaviour sanitisers
 
 ubsan: ## the tests under the undefined-behaviour sanitiser alone, quicker
 	$(MAKE) VARIANT=ubsan test
+
+tsan: ## threads at the shared objects, under the thread sanitiser
+	scripts/setup build
+	$(MAKE) -j$(JOBS) VARIANT=tsan threads
+	tests/run build/tsan
+
+.PHONY: threads
+threads: $(TSAN)
 
 bench: ## measure against the physical floor and against Python
 	scripts/setup build test

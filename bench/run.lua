@@ -23,9 +23,17 @@ local WORKLOADS <const> = {
   { name = "queue_record" },
   { name = "round_trip" },
   { name = "round_trip", one_cpu = true },
+  { name = "wait", rounds = 5 },
+  { name = "pipe", rounds = 5 },
+  { name = "pipe", one_cpu = true, rounds = 5 },
   { name = "string", rounds = 5 },
+  { name = "dict", rounds = 5 },
   { name = "memory", rounds = 3 },
   { name = "crowd", rounds = 3, full = "1000" },
+  { name = "lock" },
+  { name = "event" },
+  { name = "event", one_cpu = true },
+  { name = "arrays", rounds = 3 },
 }
 
 -- What has to be reached: at most so many times the floor, or at least so many
@@ -37,7 +45,16 @@ local GOALS <const> = {
   queue_int_batch = { side = "python", ratio = 80 },
   queue_record = { side = "python", ratio = 15 },
   round_trip = { side = "floor", ratio = 1.5 },
+  dict_get = { side = "python", ratio = 100 },
+  dict_set = { side = "python", ratio = 100 },
+  dict_2_processes = { side = "python", ratio = 100 },
+  dict_4_processes = { side = "python", ratio = 100 },
   string_1mb = { side = "python", ratio = 30 },
+  lock = { side = "floor", ratio = 3 },
+  array_read = { side = "floor", ratio = 5 },
+  array_write = { side = "floor", ratio = 6 },
+  array_sum = { side = "floor", ratio = 1.5 },
+  array_read_locked = { side = "python", ratio = 8 },
 }
 
 local SIDES <const> = { "floor", "moonfork", "python" }

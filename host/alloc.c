@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "clock.h"
@@ -148,6 +149,17 @@ int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
   return 0;
 }
 
+/* The page with the head of a large block is never given back. */
+void alloc_clear(uint64_t offset, size_t from, size_t to)
+{
+  uint64_t meta = block_at(offset)->meta;
+  if (is_large(block_class(meta)) && meta & COLD && to > PAGE) {
+    alloc_populate(offset, to);
+    to = PAGE;
+  }
+  if (from < to) memset((char *)block_at(offset) + from, 0, to - from);
+}
+
 void alloc_free_in_transaction(uint64_t offset)
 {
   struct block *block = block_at(offset);
@@ -227,15 +239,20 @@ static int cool_one(uint64_t *owned, int keep_last)
   return 1;
 }
 
+/* At some moment: the lock is not held. */
+static uint64_t warm_bytes(void)
+{
+  return atomic_load_explicit((_Atomic uint64_t *)&heap->warm_bytes,
+                              memory_order_relaxed);
+}
+
 void alloc_trim(uint64_t *owned)
 {
-  uint64_t warm = *(volatile uint64_t *)&heap->warm_bytes;
-  if (LIKELY(warm == 0)) return;
+  if (LIKELY(warm_bytes() == 0)) return;
   int64_t used = atomic_load_explicit(&heap->large_used, memory_order_relaxed);
   if (clock_now() - used > WARM_NS)
-    while (*(volatile uint64_t *)&heap->warm_bytes && cool_one(owned, 0))
-      continue;
+    while (warm_bytes() && cool_one(owned, 0)) continue;
   else
-    while (*(volatile uint64_t *)&heap->warm_bytes > WARM_LIMIT)
+    while (warm_bytes() > WARM_LIMIT)
       if (!cool_one(owned, 1)) break;
 }

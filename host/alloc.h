@@ -20,7 +20,7 @@
 enum block_kind {
   BLOCK_FREE = 0, /* nothing; zero, so that unused memory is free */
   BLOCK_BYTES,    /* a message, arguments, results: bytes and references */
-  BLOCK_CHUNK,    /* a part of a queue */
+  BLOCK_CHUNK,    /* a part of a queue or of a dict */
   BLOCK_HOLDER,   /* references only: those of a handle or a forked child */
   BLOCK_SLOT,     /* a process; slot.h */
   BLOCK_OBJECT,   /* a shared object; object.h */
@@ -63,6 +63,10 @@ int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
    once, which is far cheaper than one fault for each. */
 int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
                 uint64_t *block);
+
+/* Zeroes the bytes [from, to) of a new block, counted from its head. Fresh
+   pages of a large one are zero already, and are made ready at once. */
+void alloc_clear(uint64_t block, size_t from, size_t to);
 
 /* Frees a block, and takes it out of the list that it is in. */
 void alloc_free_in_transaction(uint64_t block);

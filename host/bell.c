@@ -1,13 +1,16 @@
 /* bell.c - see bell.h.
+   Ears and listeners are forgotten by others only when the process that made
+   them is dead, or has closed the ear; a socket that cannot be reached tells
+   nothing (it may be in another network namespace).
    SPDX-License-Identifier: MIT */
 #include "bell.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "alloc.h"
 #include "defs.h"
@@ -15,15 +18,29 @@
 #include "heap.h"
 #include "slot.h"
 
-/* One ear at one bell, in the bell's list; or one ear, in heap->ears. */
+#define DRAIN 16 /* rings taken by one call; few sockets hold more */
+
+/* An ear, as the universe knows it; its generation is its name. */
+struct ear {
+  struct block block;        /* in heap->ears */
+  uint64_t slot, generation; /* of the process whose it is */
+};
+
+/* One ear at one bell. */
 struct listener {
-  struct block block;
-  uint64_t ear;
+  struct block block;     /* in bell->listeners */
+  uint64_t ear, name;     /* the block of the ear, and its generation */
+  uint64_t bell;          /* where that stands */
   uint64_t arms;          /* how often it was armed; by the listener */
   _Atomic uint64_t armed; /* the last of these, or 0 once it was rung */
 };
 
-#define LISTENER_BYTES (sizeof(struct listener) - sizeof(struct block))
+#define BYTES_OF(type) (sizeof(type) - sizeof(struct block))
+
+static struct ear *ear_at(uint64_t offset)
+{
+  return heap_at(offset);
+}
 
 static struct listener *listener_at(uint64_t offset)
 {
@@ -33,12 +50,12 @@ static struct listener *listener_at(uint64_t offset)
 /* ---- sockets ---- */
 
 /* The address of an ear; its length is returned. */
-static socklen_t make_address(uint64_t ear, struct sockaddr_un *address)
+static socklen_t make_address(uint64_t name, struct sockaddr_un *address)
 {
   address->sun_family = AF_UNIX;
   address->sun_path[0] = '\0';
   int length = snprintf(address->sun_path + 1, sizeof address->sun_path - 1,
-                        "moonfork-%" PRIx64 "-%" PRIx64, heap->universe, ear);
+                        "moonfork-%" PRIx64 "-%" PRIx64, heap->universe, name);
   return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
                      (size_t)length);
 }
@@ -51,28 +68,42 @@ static int open_socket(void)
   return fd < 0 ? -errno : fdio_keep(fd);
 }
 
-/* The socket that this process rings with; -errno. */
-static int ringer(void)
-{
-  static int fd = -1;
-  static uint64_t owner;
-  if (fd < 0 || owner != slot_self_at) fd = open_socket();
-  owner = slot_self_at;
-  return fd;
-}
+/* What this process rings with. */
+static PER_PROCESS struct {
+  int fd;
+  uint64_t owner; /* generation of the slot of the process that opened it */
+} ringer = {.fd = -1};
 
-/* Rings one ear. False when nobody has it any more; an ear that is full is
-   readable already. */
-static int ring_ear(uint64_t ear)
+/* Sends a ring to the ear. 0, or -errno. */
+static int send_ring(uint64_t name)
 {
   struct sockaddr_un address;
-  socklen_t length = make_address(ear, &address);
-  ssize_t rc = sendto(ringer(), "!", 1, MSG_NOSIGNAL | MSG_DONTWAIT,
+  socklen_t length = make_address(name, &address);
+  uint64_t self = slot_self->block.generation;
+  if (ringer.fd < 0 || ringer.owner != self) {
+    ringer.fd = open_socket();
+    ringer.owner = self;
+    if (ringer.fd < 0) return ringer.fd;
+  }
+  ssize_t rc = sendto(ringer.fd, "!", 1, MSG_NOSIGNAL | MSG_DONTWAIT,
                       (struct sockaddr *)&address, length);
-  return rc >= 0 || errno != ECONNREFUSED;
+  return rc < 0 ? -errno : 0;
 }
 
-static int bind_ear(struct bell_ear *ear)
+/* Makes the ear readable. 0 when it cannot be reached (now). */
+static int ring_ear(uint64_t name)
+{
+  int rc = send_ring(name);
+  if (rc == 0 || rc == -ECONNREFUSED) return rc == 0;
+  /* Our socket may be full, of rings that others have yet to take; or a script
+     has closed it, with all that it did not know. */
+  if (rc == -EAGAIN) fdio_close(ringer.fd);
+  ringer.fd = -1;
+  rc = send_ring(name);
+  return rc == 0 || rc == -EAGAIN; /* full of rings, it is readable */
+}
+
+static int bind_ear(const struct bell_ear *ear)
 {
   struct sockaddr_un address;
   socklen_t length = make_address(ear->name, &address);
@@ -85,85 +116,87 @@ static int bind_ear(struct bell_ear *ear)
 /* Gives the ear a name and lets the universe know it. */
 static int name_ear(struct bell_ear *ear)
 {
-  uint64_t block;
   heap_begin();
-  int rc =
-      alloc_in_transaction(LISTENER_BYTES, BLOCK_BYTES, &heap->ears, &block);
+  int rc = alloc_in_transaction(BYTES_OF(struct ear), BLOCK_BYTES, &heap->ears,
+                                &ear->block);
   if (rc == 0) {
-    ear->name = heap_get(&listener_at(block)->block.generation);
-    heap_set(&listener_at(block)->ear, ear->name);
+    struct ear *made = ear_at(ear->block);
+    ear->name = heap_get(&made->block.generation);
+    heap_set(&made->slot, slot_self_at);
+    heap_set(&made->generation, slot_self->block.generation);
   }
   heap_end();
   return rc;
 }
 
-/* Frees the blocks of a list that are of an ear. */
-static void forget_ear(uint64_t *list, uint64_t ear)
-{
-  heap_begin();
-  for (uint64_t at = *list, next; at; at = next) {
-    next = listener_at(at)->block.next;
-    if (listener_at(at)->ear != ear) continue;
-    alloc_free_in_transaction(at);
-    heap_commit();
-  }
-  heap_end();
-}
-
 int bell_is_open(const struct bell_ear *ear)
 {
-  return ear->name != 0 && ear->owner == slot_self_at;
+  return ear->name != 0 && ear->owner == slot_self->block.generation;
 }
 
 int bell_listen(struct bell_ear *ear)
 {
-  ear->name = 0;
+  *ear = (struct bell_ear){.fd = -1};
   int rc = slot_open();
   if (rc != 0) return rc;
-  ear->fd = open_socket();
-  if (ear->fd < 0) return ear->fd;
-  ear->owner = slot_self_at;
+  ear->owner = slot_self->block.generation;
+  int fd = open_socket();
+  if (fd < 0) return fd;
+  ear->fd = fd;
   rc = name_ear(ear);
   if (rc == 0) rc = bind_ear(ear);
-  if (rc != 0) bell_close(ear);
+  if (rc == 0) return 0;
+  if (ear->name == 0) fdio_close(fd);
+  bell_close(ear);
   return rc;
 }
 
 void bell_close(struct bell_ear *ear)
 {
-  if (ear->owner != slot_self_at) return;
+  if (ear->name == 0 || !bell_is_open(ear)) return;
   fdio_close(ear->fd);
-  if (ear->name) forget_ear(&heap->ears, ear->name);
+  alloc_free(ear->block);
   *ear = (struct bell_ear){.fd = -1};
+}
+
+void bell_ring_ear(const struct bell_ear *ear)
+{
+  ring_ear(ear->name);
 }
 
 void bell_drain(const struct bell_ear *ear)
 {
-  char bytes[8];
-  while (recv(ear->fd, bytes, sizeof bytes, MSG_DONTWAIT) >= 0) continue;
+  struct mmsghdr rings[DRAIN] = {0};
+  recvmmsg(ear->fd, rings, DRAIN, MSG_DONTWAIT, NULL);
 }
 
 /* ---- bells ---- */
 
-/* In a transaction: frees the listener; the last one takes the flag along. The
-   flag is set and cleared under the heap lock only. */
+/* In a transaction: whether nobody hears with the ear any more. */
+static int is_gone(uint64_t at, uint64_t name)
+{
+  const struct ear *ear = ear_at(at);
+  return ear->block.generation != name ||
+         slot_look(ear->slot, ear->generation) != SLOT_RUNS;
+}
+
+/* In a transaction, commits. The last one takes the flag along, which is set
+   and cleared under the heap lock only. */
 static void remove_listener(struct bell *bell, _Atomic uint32_t *flags,
                             uint64_t listener)
 {
   alloc_free_in_transaction(listener);
-  if (heap_get(&bell->listeners) == 0)
-    atomic_fetch_and(flags, ~(uint32_t)BELL_LISTENERS);
+  heap_commit();
+  if (bell->listeners == 0) atomic_fetch_and(flags, ~(uint32_t)BELL_LISTENERS);
 }
 
-/* In a transaction, commits: frees listeners whose ears are gone; the others
-   are rung once too often. */
+/* In a transaction, commits: removes listeners that are gone. */
 static void prune(struct bell *bell, _Atomic uint32_t *flags)
 {
   for (uint64_t at = bell->listeners, next; at; at = next) {
     next = listener_at(at)->block.next;
-    if (ring_ear(listener_at(at)->ear)) continue;
-    remove_listener(bell, flags, at);
-    heap_commit();
+    if (is_gone(listener_at(at)->ear, listener_at(at)->name))
+      remove_listener(bell, flags, at);
   }
 }
 
@@ -171,24 +204,31 @@ int bell_join(struct bell *bell, _Atomic uint32_t *flags,
               const struct bell_ear *ear, uint64_t *listener)
 {
   heap_begin();
-  if (bell->listeners) prune(bell, flags);
-  int rc = alloc_in_transaction(LISTENER_BYTES, BLOCK_BYTES, &bell->listeners,
-                                listener);
+  prune(bell, flags);
+  int rc = alloc_in_transaction(BYTES_OF(struct listener), BLOCK_BYTES,
+                                &bell->listeners, listener);
   if (rc == 0) {
     struct listener *made = listener_at(*listener);
-    heap_set(&made->ear, ear->name);
-    heap_set(&made->arms, 1);
-    heap_set((uint64_t *)&made->armed, 1);
+    heap_set(&made->ear, ear->block);
+    heap_set(&made->name, ear->name);
+    heap_set(&made->bell, heap_offset(bell));
+    heap_set(&made->arms, 0);
+    heap_set((uint64_t *)&made->armed, 0);
     atomic_fetch_or(flags, BELL_LISTENERS);
   }
   heap_end();
+  if (rc == 0) bell_arm(*listener);
   return rc;
 }
 
 void bell_arm(uint64_t listener)
 {
   struct listener *self = listener_at(listener);
+  struct bell *bell = heap_at(self->bell);
+  /* In this order: who rings may rely on the count. */
   atomic_store(&self->armed, ++self->arms);
+  atomic_fetch_add(&bell->arms, 1);
+  atomic_thread_fence(memory_order_seq_cst); /* before the look */
 }
 
 void bell_leave(struct bell *bell, _Atomic uint32_t *flags, uint64_t listener)
@@ -198,36 +238,54 @@ void bell_leave(struct bell *bell, _Atomic uint32_t *flags, uint64_t listener)
   heap_end();
 }
 
+/* In a transaction: rings one, if it is armed. 0 when it could not. */
+static int ring_listener(struct bell *bell, _Atomic uint32_t *flags,
+                         uint64_t at)
+{
+  struct listener *listener = listener_at(at);
+  uint64_t armed = atomic_load(&listener->armed);
+  if (armed == 0) return 1;
+  if (is_gone(listener->ear, listener->name)) {
+    remove_listener(bell, flags, at);
+    return 1;
+  }
+  if (!ring_ear(listener->name)) return 0;
+  /* Noted behind it: killed in between, it is rung once more. It may have been
+     armed again meanwhile. */
+  atomic_compare_exchange_strong(&listener->armed, &armed, 0);
+  return 1;
+}
+
 void bell_ring(struct bell *bell, _Atomic uint32_t *flags)
 {
+  if (bell->listeners && atomic_load(&bell->arms) == atomic_load(&bell->rung))
+    return;
   heap_begin();
-  /* One was killed between flag and list, if it is empty. */
+  /* One was killed between list and flag, if it is empty. */
   if (bell->listeners == 0) atomic_fetch_and(flags, ~(uint32_t)BELL_LISTENERS);
+  uint64_t arms = atomic_load(&bell->arms);
+  int all = 1;
   for (uint64_t at = bell->listeners, next; at; at = next) {
-    struct listener *listener = listener_at(at);
-    next = listener->block.next;
-    uint64_t armed = atomic_load(&listener->armed);
-    if (armed == 0) continue;
-    /* Rung first, noted then: killed in between, it is rung once more. */
-    if (ring_ear(listener->ear)) {
-      atomic_compare_exchange_strong(&listener->armed, &armed, 0);
-    } else {
-      remove_listener(bell, flags, at);
-      heap_commit();
-    }
+    next = listener_at(at)->block.next;
+    all &= ring_listener(bell, flags, at);
   }
+  if (all) atomic_store(&bell->rung, arms);
   heap_end();
 }
 
-void bell_ring_everyone(void)
+void bell_reap(int killed)
 {
-  if (heap == NULL || heap->ears == 0) return;
+  if (heap == NULL || *(volatile uint64_t *)&heap->ears == 0) return;
   heap_begin();
   for (uint64_t at = heap->ears, next; at; at = next) {
-    next = listener_at(at)->block.next;
-    if (ring_ear(listener_at(at)->ear)) continue;
-    alloc_free_in_transaction(at);
-    heap_commit();
+    uint64_t name = ear_at(at)->block.generation;
+    next = ear_at(at)->block.next;
+    if (is_gone(at, name)) {
+      alloc_free_in_transaction(at);
+      heap_commit();
+    } else if (killed) {
+      ring_ear(name);
+    }
   }
   heap_end();
 }

@@ -6,9 +6,19 @@
 
 #include <lua.h>
 
+int luaopen_moonfork_core_barrier(lua_State *L);
+int luaopen_moonfork_core_array(lua_State *L);
 int luaopen_moonfork_core_codec(lua_State *L);
+int luaopen_moonfork_core_condition(lua_State *L);
+int luaopen_moonfork_core_dict(lua_State *L);
+int luaopen_moonfork_core_connection(lua_State *L);
 int luaopen_moonfork_core_process(lua_State *L);
 int luaopen_moonfork_core_queue(lua_State *L);
+int luaopen_moonfork_core_sync(lua_State *L);
 int luaopen_moonfork_core_system(lua_State *L);
+int luaopen_moonfork_core_wait(lua_State *L);
+
+/* For handles of barriers (handle_type.prepare): their action travels along. */
+int lbarrier_prepare(lua_State *L, int index);
 
 #endif

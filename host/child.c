@@ -92,6 +92,7 @@ void child_started(struct child *child, pid_t pid, int pidfd)
 {
   child->pid = pid;
   child->pidfd = pidfd;
+  atomic_store(&slot_at(child->slot)->pid, (uint32_t)pid);
   child->next = running;
   child->link = &running;
   if (running) running->link = &child->next;
@@ -141,6 +142,17 @@ static void unlink_child(struct child *child)
   child->link = NULL;
 }
 
+/* Gives back what the child held in the heap, and orphans of its. One that was
+   killed may not have told others what it did. */
+static void reap(const struct child *child)
+{
+  object_reap(slot_at(child->slot));
+  unsigned orphans = object_reap_orphans();
+  int killed = child->exitcode < 0 || child->exitcode == CHILD_UNKNOWN;
+  bell_reap(killed || orphans > 0);
+  alloc_trim(&slot_self->owned);
+}
+
 int child_wait(struct child *child, int64_t deadline)
 {
   if (child->ended) return 0;
@@ -156,10 +168,7 @@ int child_wait(struct child *child, int64_t deadline)
     fdio_close(child->pidfd);
     child->pidfd = -1;
   }
-  object_reap(slot_at(child->slot));
-  object_reap_orphans();
-  bell_ring_everyone();
-  alloc_trim(&slot_self->owned);
+  reap(child);
   return 0;
 }
 

@@ -248,3 +248,14 @@ int codec_is_scalar(const void *bytes, size_t size)
   int tag = p[CODEC_HEADER];
   return tag < TAG_SLOT || (tag >= TAG_NIL && tag <= TAG_STRING64);
 }
+
+int codec_is_string(const void *bytes, size_t size)
+{
+  const unsigned char *p = bytes;
+  if (size <= CODEC_HEADER) {
+    return 0;
+  }
+  int tag = p[CODEC_HEADER];
+  return (tag >= TAG_STRING && tag < TAG_SLOT) ||
+         (tag >= TAG_STRING8 && tag <= TAG_STRING64);
+}

@@ -23,7 +23,12 @@ struct codec_out {
      the shared heap), so that the message can hold a reference: 0 or -errno.
      NULL: nobody keeps references. */
   int (*refer)(struct codec_out *out, uint64_t object);
+  /* How many it was told of: `refer` counts them. The encoder puts that back
+     where what it tried to encode is left out. */
+  size_t references;
 };
+
+#define CODEC_RAW 0 /* a byte that no encoding begins with */
 
 enum codec_flags {
   CODEC_FUNCTIONS = 1, /* decode: take functions, load modules */
@@ -53,6 +58,9 @@ int codec_decode_list(lua_State *L, const void *bytes, size_t size,
 /* Nonzero when the encoding is of nil, a boolean, a number or a string alone:
    to decode it runs no Lua code and raises at most for want of memory. */
 int codec_is_scalar(const void *bytes, size_t size);
+
+/* The same, of a string alone. */
+int codec_is_string(const void *bytes, size_t size);
 
 /* Registers the metatable at `index` under `name` (mp.register). Raises when
    the name or the metatable is taken by another. */

@@ -256,6 +256,10 @@ static void get_handle(struct codec_decoder *d)
   } else if (rc < 0) {
     codec_refuse(d, "the shared object cannot be had: %s", strerror(-rc));
   }
+  if (!(d->flags & CODEC_TRUSTED) &&
+      handle_is_exclusive(lua_touserdata(d->L, -1))) {
+    codec_refuse(d, "mp.decode takes nothing that belongs to one process");
+  }
 }
 
 /* Values that are met less often, or need the decoder's slots. */

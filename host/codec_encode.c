@@ -179,8 +179,20 @@ static void put_userdata(struct codec_encoder *e, int index)
   if (!handle) {
     refuse(e, index);
   }
-  if (handle->id.offset == 0) {
-    codec_fail(e, "a shared object that was given back cannot be sent");
+  const char *refusal = handle_refusal(handle);
+  if (refusal) {
+    codec_fail(e, "%s cannot be sent", refusal);
+  }
+  if (handle_is_exclusive(handle) && !e->out->refer) {
+    codec_fail(e,
+               "what belongs to one process can be sent to another, but "
+               "not be encoded as a string");
+  }
+  if (handle_prepare(e->L, index) != LUA_OK) {
+    codec_fail(e, "%s", luaL_tolstring(e->L, -1, NULL));
+  }
+  if (e->scratch) {
+    codec_scratch_forget(e->scratch); /* that may have run Lua code */
   }
   put_handle(e, handle);
 }

@@ -199,6 +199,13 @@ static int try_global(lua_State *L)
   return 1;
 }
 
+/* How many objects the encoding as a whole refers to. */
+static size_t *references(struct codec_encoder *e)
+{
+  while (e->outer) e = e->outer;
+  return &e->out->references;
+}
+
 static void begin_attempt(struct attempt *attempt, struct codec_encoder *e)
 {
   memset(attempt, 0, sizeof *attempt);
@@ -221,6 +228,7 @@ static void put_perhaps(struct codec_encoder *e)
   lua_State *L = e->L;
   struct attempt attempt;
   uint64_t strings = e->scratch->strings;
+  size_t referred = *references(e);
   int top = lua_gettop(L);
   begin_attempt(&attempt, e);
   lua_pushcfunction(L, try_global);
@@ -239,6 +247,7 @@ static void put_perhaps(struct codec_encoder *e)
     codec_scratch_rewind(e->scratch, attempt.encoder.floor);
     e->scratch->strings = strings;
     codec_scratch_forget(e->scratch);
+    *references(e) = referred;
   }
   lua_settop(L, top);
 }

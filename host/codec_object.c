@@ -254,20 +254,38 @@ static void receive_type(struct codec_decoder *d)
   }
 }
 
-void codec_get_type(struct codec_decoder *d)
+/* Replaces the name at the top by the metatable registered under it; 0 when
+   there is none. */
+static int find_type(struct codec_decoder *d)
 {
   lua_State *L = d->L;
-  codec_get_name(d);
   lua_getiuservalue(L, push_types(d), CODECTYPES_NAMES);
   lua_pushvalue(L, -2);
-  if (lua_rawget(L, -2) != LUA_TTABLE) {
-    lua_pop(L, 2);
-    receive_type(d);
-    lua_remove(L, -2);
-  } else {
-    lua_replace(L, -3);
-    lua_pop(L, 1);
-  }
+  int found = lua_rawget(L, -2) == LUA_TTABLE;
+  if (found) lua_replace(L, -3);
+  lua_pop(L, found ? 1 : 2);
+  return found;
+}
+
+/* The same for our own types, which the module registers when it is loaded; a
+   process that starts fresh may not have done so yet. */
+static int load_type(struct codec_decoder *d)
+{
+  static const char prefix[] = "moonfork.";
+  lua_State *L = d->L;
+  if (strncmp(lua_tostring(L, -1), prefix, sizeof prefix - 1) != 0) return 0;
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "moonfork");
+  lua_call(L, 1, 0);
+  return find_type(d);
+}
+
+void codec_get_type(struct codec_decoder *d)
+{
+  codec_get_name(d);
+  if (find_type(d) || load_type(d)) return;
+  receive_type(d);
+  lua_remove(d->L, -2);
 }
 
 void codec_get_object(struct codec_decoder *d)

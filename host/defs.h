@@ -19,6 +19,14 @@
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* A variable that belongs to one process. For the thread sanitiser, threads
+   stand for processes, and what they share is the heap (tests/tsan/). */
+#ifdef __SANITIZE_THREAD__
+#  define PER_PROCESS _Thread_local
+#else
+#  define PER_PROCESS
+#endif
+
 /* A line of cache; what one side writes keeps off the other side's. */
 #define CACHE_LINE 64
 

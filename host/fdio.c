@@ -14,11 +14,12 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "defs.h"
 
 #define WORD 64u
 
-static uint64_t *kept; /* one bit a descriptor */
-static unsigned words;
+static PER_PROCESS uint64_t *kept; /* one bit a descriptor */
+static PER_PROCESS unsigned words;
 
 static int has(unsigned fd)
 {

@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "collector.h"
 #include "defs.h"
+#include "end.h"
 #include "fdio.h"
 #include "object.h"
 #include "process.h"
@@ -47,7 +49,7 @@ static int write_preload(lua_State *L, int preload)
   lua_createtable(L, 0, 1);
   lua_pushvalue(L, preload);
   lua_setfield(L, -2, "preload");
-  int status = target_write_start(L, server.child.slot, -1);
+  int status = target_write_start(L, server.child.slot, -1, end_ticket());
   lua_remove(L, status == LUA_OK ? -1 : -2);
   return status;
 }
@@ -140,6 +142,7 @@ static int preload_modules(lua_State *L)
 static void serve(lua_State *L, const struct request *request)
 {
   struct slot *slot = slot_at(request->slot);
+  collector_before_fork(L);
   int32_t answer = object_inherit(slot);
   if (answer == 0) answer = process_fork_sibling(&slot->pid);
   if (answer == 0) {
@@ -158,7 +161,7 @@ _Noreturn void forkserver_run(lua_State *L)
   if (lua_pcall(L, 0, 0, 0) != LUA_OK)
     fprintf(stderr, "forkserver: %s\n", luaL_tolstring(L, -1, NULL));
   lua_settop(L, 0);
-  lua_gc(L, LUA_GCCOLLECT);
+  collector_collect(L);
   fflush(NULL);
   while (fdio_receive(SERVER_FD, &request, sizeof request) == 0)
     serve(L, &request);

@@ -84,7 +84,7 @@ int futex_wake(_Atomic uint32_t *word, int count)
 /* CPUs that this process may run on; asked for once. */
 static int count_cpus(void)
 {
-  static int cpus;
+  static PER_PROCESS int cpus;
   if (cpus == 0) {
     cpu_set_t set;
     cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 2;

@@ -19,6 +19,18 @@ void handle_set_type(unsigned type, const struct handle_type *description)
   types[type] = description;
 }
 
+const char *handle_refusal(const struct handle *handle)
+{
+  const struct handle_type *type = types[handle->type];
+  if (type->refusal) return type->refusal(handle);
+  return handle->id.offset ? NULL : "a shared object that was given back";
+}
+
+int handle_is_exclusive(const struct handle *handle)
+{
+  return types[handle->type]->refusal != NULL;
+}
+
 /* Pushes the table of this process's handles, which keeps none alive. */
 static void push_known(lua_State *L)
 {
@@ -39,17 +51,38 @@ static int is_in_use(const struct handle *handle)
   return type->is_in_use && type->is_in_use(heap_at(handle->id.offset));
 }
 
+static size_t userdata_size(unsigned type)
+{
+  return types[type]->size ? types[type]->size : sizeof(struct handle);
+}
+
+/* The handle stands for nothing any more, nor does what `fill` has put there.
+ */
+static void forget(struct handle *handle)
+{
+  unsigned type = handle->type;
+  memset(handle, 0, userdata_size(type));
+  handle->type = type;
+}
+
 /* A forked child gives nothing back that its parent still uses: what it
    inherited is held for it until it ends. */
 static int collect(lua_State *L)
 {
   struct handle *handle = handle_test(L, 1);
   luaL_argexpected(L, handle, 1, "shared object");
-  if (handle->holder && handle->owner == slot_self_at && !is_in_use(handle)) {
-    object_release(handle->holder);
-    handle->holder = 0;
-    handle->id = (struct handle_id){0, 0};
+  const struct handle_type *type = types[handle->type];
+  if (type->empty) type->empty(handle);
+  if (handle->holder == 0 || is_in_use(handle)) return 0;
+  uint64_t holder = handle->owner == slot_self_at ? handle->holder : 0;
+  if (holder && type->release) {
+    type->release(handle);
+    return 0;
   }
+  forget(handle);
+  if (holder == 0) return 0;
+  object_release(holder);
+  alloc_trim(&slot_self->owned);
   return 0;
 }
 
@@ -91,7 +124,7 @@ static void push_metatable(lua_State *L, unsigned type)
 
 struct handle *handle_new(lua_State *L, unsigned type)
 {
-  size_t size = types[type]->size ? types[type]->size : sizeof(struct handle);
+  size_t size = userdata_size(type);
   struct handle *handle = lua_newuserdatauv(L, size, types[type]->values);
   memset(handle, 0, size);
   handle->type = type;
@@ -100,14 +133,20 @@ struct handle *handle_new(lua_State *L, unsigned type)
   return handle;
 }
 
-void handle_fill(lua_State *L, struct handle *handle, uint64_t at,
-                 uint64_t holder)
+void handle_hold(struct handle *handle, uint64_t at, uint64_t holder)
 {
   const struct object *object = heap_at(at);
+  if (handle->holder == holder) return;
   handle->id = (struct handle_id){at, object->block.generation};
   handle->holder = holder;
   handle->owner = slot_self_at;
   if (types[handle->type]->fill) types[handle->type]->fill(handle);
+}
+
+void handle_fill(lua_State *L, struct handle *handle, uint64_t at,
+                 uint64_t holder)
+{
+  handle_hold(handle, at, holder);
   push_known(L);
   lua_pushvalue(L, -2);
   lua_rawseti(L, -2, (lua_Integer)handle->id.generation);
@@ -121,7 +160,8 @@ static int push_old(lua_State *L, struct handle_id id)
   lua_rawgeti(L, -1, (lua_Integer)id.generation);
   lua_remove(L, -2);
   const struct handle *handle = lua_touserdata(L, -1);
-  if (handle && handle->id.offset == id.offset) return 1;
+  if (handle && handle->id.offset == id.offset && !handle_refusal(handle))
+    return 1;
   lua_pop(L, 1);
   return 0;
 }
@@ -152,6 +192,13 @@ struct handle *handle_test(lua_State *L, int index)
   return is_handle ? handle : NULL;
 }
 
+int handle_prepare(lua_State *L, int index)
+{
+  const struct handle *handle = lua_touserdata(L, index);
+  const struct handle_type *type = types[handle->type];
+  return type->prepare ? type->prepare(L, index) : LUA_OK;
+}
+
 /* The userdata, when its metatable is the first upvalue of the function that
    runs, as it is of methods: far cheaper than looking for the name. */
 static void *check_fast(lua_State *L, int index)
@@ -162,11 +209,16 @@ static void *check_fast(lua_State *L, int index)
   return same ? lua_touserdata(L, index) : NULL;
 }
 
+void *handle_check_type(lua_State *L, int index, unsigned type)
+{
+  void *handle = check_fast(L, index);
+  return LIKELY(handle != NULL) ? handle
+                                : luaL_checkudata(L, index, types[type]->name);
+}
+
 void *handle_check(lua_State *L, int index, unsigned type)
 {
-  const struct handle *handle = check_fast(L, index);
-  if (UNLIKELY(handle == NULL))
-    handle = luaL_checkudata(L, index, types[type]->name);
+  const struct handle *handle = handle_check_type(L, index, type);
   if (UNLIKELY(handle->id.offset == 0))
     luaL_error(L, "attempt to use a %s that was given back", types[type]->name);
   return heap_at(handle->id.offset);

@@ -38,6 +38,21 @@ struct handle_type {
   /* Called when a handle has come to stand for an object, to fill the rest of
      the userdata. NULL: there is no more. */
   void (*fill)(struct handle *handle);
+  /* Called before the handle at `index` is encoded, to make ready what must
+     be there for a receiver. LUA_OK, or a status with the error pushed. NULL:
+     there is nothing. */
+  int (*prepare)(lua_State *L, int index);
+  /* Gives the object back, as the handle is collected. NULL: its reference is
+     dropped. */
+  void (*release)(struct handle *handle);
+  /* Says why this process may not use the object; NULL when it may. It must
+     not be sent then, nor found by its name, nor does it ever go into an
+     encoding that nobody keeps references for. NULL: one may use it always. */
+  const char *(*refusal)(const struct handle *handle);
+  /* Called when a handle is collected, in a forked child too, before its object
+     is given back: closes what this process keeps in the rest of the userdata.
+     May be called again. NULL: nothing. */
+  void (*empty)(struct handle *handle);
 };
 
 /* Says so; once, before the first is pushed. The description stays the
@@ -58,6 +73,10 @@ struct handle *handle_new(lua_State *L, unsigned type);
 void handle_fill(lua_State *L, struct handle *handle, uint64_t object,
                  uint64_t holder);
 
+/* The same for a handle anywhere, which is not found by the object's name until
+   handle_fill is called too. Never raises. */
+void handle_hold(struct handle *handle, uint64_t object, uint64_t holder);
+
 /* The handle at `index`, or NULL when that is something else. */
 struct handle *handle_test(lua_State *L, int index);
 
@@ -66,6 +85,20 @@ struct handle *handle_test(lua_State *L, int index);
    (nothing is pushed; any bits may be asked for). Raises when out of memory.
    Loads the Lua module of the type, which may run Lua code. */
 int handle_push(lua_State *L, struct handle_id id);
+
+/* To be called before the handle at `index` is encoded. LUA_OK, or a status
+   with the error pushed: it cannot be sent. May run Lua code. */
+int handle_prepare(lua_State *L, int index);
+
+/* Why this process may not use what the handle stands for; NULL: it may. */
+const char *handle_refusal(const struct handle *handle);
+
+/* Nonzero when a handle of that type belongs to one process at a time. */
+int handle_is_exclusive(const struct handle *handle);
+
+/* The handle at `index`, which must be of `type`; raises a type error
+   otherwise. */
+void *handle_check_type(lua_State *L, int index, unsigned type);
 
 /* The object of the handle at `index`, which must be of `type`; raises a
    type error otherwise. */

@@ -13,15 +13,18 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "defs.h"
 #include "object.h"
 
 struct lock {
   struct object object;
-  pthread_mutex_t mutex;
-  uint64_t holder;         /* generation of the holder's slot; 0: nobody */
-  uint64_t depth;          /* how often the holder has acquired an RLock */
-  _Atomic uint32_t deaths; /* how often a holder has died; a futex, woken with
-                              each */
+  /* All that acquiring and releasing look at, on one line. */
+  _Alignas(CACHE_LINE) pthread_mutex_t mutex;
+  _Atomic uint64_t holder; /* generation of the holder's slot; 0: nobody; by
+                              the one who has the mutex */
+  uint64_t depth;          /* how often the holder has acquired it */
+  _Atomic uint32_t deaths; /* how often a holder was found dead; a futex, woken
+                              with each */
 };
 
 #define LOCK_ABANDONED 1 /* acquired, and the last holder died holding it */
@@ -34,7 +37,7 @@ void lock_setup(void);
 int lock_create(enum object_type type, uint64_t *lock, uint64_t *holder);
 
 /* 0 or LOCK_ABANDONED; -ETIMEDOUT; -EINTR; -EDEADLK: this process holds it (a
-   Lock; an RLock counts). */
+   Lock; an RLock counts). One who dies in here may have come to hold it. */
 int lock_acquire(struct lock *lock, int64_t deadline);
 
 /* 0, or -EPERM when this process does not hold it. */
@@ -44,7 +47,8 @@ int lock_release(struct lock *lock);
 int lock_is_held(const struct lock *lock);
 
 /* For conditions: releases it whole, however often it was acquired, and gives
-   that number; acquires it that often again (result as lock_acquire's). */
+   that number, 0 when this process does not hold it; acquires it that often
+   again (results as lock_acquire's). */
 uint64_t lock_release_whole(struct lock *lock);
 int lock_acquire_again(struct lock *lock, uint64_t depth, int64_t deadline);
 

@@ -13,6 +13,7 @@
 #include "child.h"
 #include "clock.h"
 #include "defs.h"
+#include "end.h"
 #include "fdio.h"
 #include "forkserver.h"
 #include "interrupt.h"
@@ -20,8 +21,10 @@
 #include "object.h"
 #include "parcel.h"
 #include "process.h"
+#include "reach.h"
 #include "slot.h"
 #include "target.h"
+#include "waitable.h"
 
 #define TYPE "moonfork.Process"
 
@@ -74,17 +77,26 @@ static struct process *check_process(lua_State *L)
   return luaL_checkudata(L, 1, TYPE);
 }
 
+/* NULL, or what a process is that was not started here, pushed. */
+static const char *find_problem(lua_State *L, const struct process *process)
+{
+  const char *problem = NULL;
+  if (process->state == STATE_NEW)
+    problem = "not started; call start first";
+  else if (process->state == STATE_CLOSED)
+    problem = "closed; ask it before";
+  else if (process->child.owner != slot_self_at)
+    problem = "no child of this process";
+  if (problem == NULL) return NULL;
+  return lua_pushfstring(L, "process '%s' is %s", process->name, problem);
+}
+
 /* A process that was started here. */
 static struct process *check_started(lua_State *L)
 {
   struct process *process = check_process(L);
-  if (process->state == STATE_NEW)
-    luaL_error(L, "process '%s' is not started; call start first",
-               process->name);
-  if (process->state == STATE_CLOSED)
-    luaL_error(L, "process '%s' is closed; ask it before", process->name);
-  if (process->child.owner != slot_self_at)
-    luaL_error(L, "process '%s' is no child of this process", process->name);
+  const char *problem = find_problem(L, process);
+  if (problem) luaL_error(L, "%s", problem);
   return process;
 }
 
@@ -99,18 +111,37 @@ static int wait_for(lua_State *L, struct process *process, int64_t deadline)
   return rc;
 }
 
-/* True when it has been started here and has ended, as of now. */
+/* True when it has been started here and has ended, as of now. Never raises. */
 static int has_ended(lua_State *L, struct process *process)
 {
-  if (process->state == STATE_NEW || process->child.owner != slot_self_at)
-    return 0;
-  return wait_for(L, process, CLOCK_PAST) == 0;
+  struct child *child = &process->child;
+  if (process->state == STATE_NEW || child->owner != slot_self_at) return 0;
+  if (!child->ended && child_wait(child, CLOCK_PAST) == 0)
+    keep(L, process, 1, 0);
+  return child->ended;
 }
+
+static const char *find_source(lua_State *L, int index,
+                               struct waitable_source *source)
+{
+  struct process *process = luaL_testudata(L, index, TYPE);
+  if (process == NULL) return "not a process";
+  source->object = process;
+  source->fd = process->child.ended ? -1 : process->child.pidfd;
+  return find_problem(L, process);
+}
+
+static int is_ready(lua_State *L, const struct waitable_source *source)
+{
+  return has_ended(L, source->object);
+}
+
+static const struct waitable waitable = {find_source, is_ready, NULL, NULL};
 
 /* ---- making and starting ---- */
 
-/* new(name, daemon, method, start): `start` is the table with target, args
-   and count. */
+/* new(name, daemon, method, start): `start` is the table with target, args,
+   count and keep. */
 static int l_new(lua_State *L)
 {
   const char *name = luaL_checkstring(L, 1);
@@ -145,10 +176,10 @@ static int push_call(lua_State *L)
 }
 
 /* Writes the start block and starts a fresh interpreter with it. */
-static int start_fresh(lua_State *L, struct process *process)
+static int start_fresh(lua_State *L, struct process *process, uint64_t ticket)
 {
   lua_getiuservalue(L, 1, 1);
-  int rc = target_write_start(L, process->child.slot, -1);
+  int rc = target_write_start(L, process->child.slot, -1, ticket);
   if (rc != 0) return rc;
   if (process->method == METHOD_SPAWN) return child_spawn(&process->child, -1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &preload);
@@ -179,12 +210,25 @@ static void fail_start(lua_State *L, struct process *process, int rc)
                 rc);
 }
 
+/* Whether the ends of pipes that the child gets stay here too. */
+static int keeps_ends(lua_State *L)
+{
+  lua_getiuservalue(L, 1, 1);
+  lua_getfield(L, -1, "keep");
+  int yes = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  return yes;
+}
+
 static int l_start(lua_State *L)
 {
   struct process *process = check_process(L);
   check_startable(L, process);
   lua_settop(L, 1);
+  uint64_t ticket = end_ticket();
   int arguments = process->method == METHOD_FORK ? push_call(L) : 0;
+  if (process->method == METHOD_FORK && end_any())
+    reach_mark(L, arguments + 1, ticket);
   keep(L, process, 1, 1);
   int rc = child_prepare(L, &process->child, process->name,
                          process->daemon ? SLOT_DAEMON : 0);
@@ -193,10 +237,11 @@ static int l_start(lua_State *L)
     lsupport_fail(L, "cannot start a process: shared memory", rc);
   }
   rc = process->method == METHOD_FORK
-           ? target_fork(L, &process->child, arguments)
-           : start_fresh(L, process);
+           ? target_fork(L, &process->child, arguments, ticket)
+           : start_fresh(L, process, ticket);
   if (rc != 0) fail_start(L, process, rc);
   process->state = STATE_STARTED;
+  if (end_any() && !keeps_ends(L)) end_part(ticket, process->name);
   lua_pushnil(L);
   lua_setiuservalue(L, 1, 1);
   lua_settop(L, 1);
@@ -457,6 +502,7 @@ int luaopen_moonfork_core_process(lua_State *L)
   };
   luaL_newlib(L, functions);
   luaL_newmetatable(L, TYPE);
+  waitable_set(L, -1, &waitable);
   luaL_setfuncs(L, metamethods, 0);
   luaL_newlib(L, of_process);
   lua_pushvalue(L, -1);

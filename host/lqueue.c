@@ -10,9 +10,11 @@
 #include "defs.h"
 #include "handle.h"
 #include "interrupt.h"
+#include "lqueue.h"
 #include "lsupport.h"
 #include "parcel.h"
 #include "queue.h"
+#include "waitable.h"
 
 #define MANY_ROOM ((size_t)256 << 10) /* bytes taken at a time by get_many */
 #define MANY_ITEMS 1024               /* messages, likewise */
@@ -21,6 +23,62 @@ static struct queue *check_queue(lua_State *L)
 {
   return handle_check(L, 1, OBJECT_QUEUE);
 }
+
+/* ---- fileno ---- */
+
+/* Whether a get would not wait. */
+static int can_get(struct queue *queue)
+{
+  return queue_size(queue) > 0 || queue_is_closed(queue);
+}
+
+/* After a get, or an attempt: the descriptor of the queue at 1, if there is
+   one, is readable no longer when there is nothing left. */
+static void settle(lua_State *L, struct queue *queue)
+{
+  /* Nobody has joined: the rule. */
+  uint32_t flags = atomic_load_explicit(&queue->getters, memory_order_relaxed);
+  if (LIKELY(!(flags & BELL_LISTENERS))) return;
+  const struct queue_handle *self = lua_touserdata(L, 1);
+  if (!bell_is_open(&self->ear) || can_get(queue)) return;
+  bell_drain(&self->ear);
+  bell_arm(self->listener);
+  if (can_get(queue)) bell_ring_ear(&self->ear);
+}
+
+void lqueue_empty(struct handle *handle)
+{
+  struct queue_handle *self = (struct queue_handle *)handle;
+  if (!bell_is_open(&self->ear)) return;
+  struct queue *queue = heap_at(handle->id.offset);
+  bell_leave(&queue->bell, &queue->getters, self->listener);
+  bell_close(&self->ear);
+}
+
+/* Opens the ear of a handle. 0 or -errno. */
+static int open_ear(struct queue_handle *self, struct queue *queue)
+{
+  int rc = bell_listen(&self->ear);
+  if (rc != 0) return rc;
+  rc = bell_join(&queue->bell, &queue->getters, &self->ear, &self->listener);
+  if (rc != 0)
+    bell_close(&self->ear);
+  else if (can_get(queue))
+    bell_ring_ear(&self->ear);
+  return rc;
+}
+
+static int l_fileno(lua_State *L)
+{
+  struct queue *queue = check_queue(L);
+  struct queue_handle *self = lua_touserdata(L, 1);
+  int rc = bell_is_open(&self->ear) ? 0 : open_ear(self, queue);
+  if (rc != 0) lsupport_fail(L, "cannot make a descriptor: socket", rc);
+  lua_pushinteger(L, self->ear.fd);
+  return 1;
+}
+
+/* ---- making, putting, getting ---- */
 
 static int l_new(lua_State *L)
 {
@@ -112,6 +170,7 @@ static int get_batch(lua_State *L, struct queue *queue,
 {
   int rc;
   while ((rc = queue_get(queue, batch, deadline)) == -EINTR) interrupt_check(L);
+  settle(L, queue);
   return rc;
 }
 
@@ -200,6 +259,7 @@ static int l_get_many(lua_State *L)
   do {
     rc = queue_get(queue, &batch, deadline);
   } while (rc == -EINTR && !interrupt_due());
+  settle(L, queue);
   if (rc == 0) {
     lua_pushcfunction(L, open_batch);
     lua_pushlightuserdata(L, &batch);
@@ -270,6 +330,26 @@ static int l_join(lua_State *L)
   return 1;
 }
 
+/* ---- together with other things: mp.wait ---- */
+
+static const char *find_source(lua_State *L, int index,
+                               struct waitable_source *source)
+{
+  const char *problem = waitable_find_object(L, index, source);
+  if (problem) return problem;
+  struct queue *queue = source->object;
+  source->bell = &queue->bell;
+  source->flags = &queue->getters;
+  return NULL;
+}
+
+static int is_ready(UNUSED lua_State *L, const struct waitable_source *source)
+{
+  return can_get(source->object);
+}
+
+static const struct waitable waitable = {find_source, is_ready, NULL, NULL};
+
 int luaopen_moonfork_core_queue(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -278,11 +358,13 @@ int luaopen_moonfork_core_queue(lua_State *L)
       {"size", l_size}, {"empty", l_empty},
       {"full", l_full}, {"close", l_close},
       {"iter", l_iter}, {"task_done", l_task_done},
-      {"join", l_join}, {NULL, NULL},
+      {"join", l_join}, {"fileno", l_fileno},
+      {NULL, NULL},
   };
   static const luaL_Reg metamethods[] = {
       {"__len", l_size}, {"__close", l_close}, {NULL, NULL}};
   handle_new_type(L, OBJECT_QUEUE, methods, metamethods);
+  waitable_set(L, -1, &waitable);
   lua_pop(L, 1);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, l_new);

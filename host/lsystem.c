@@ -11,11 +11,14 @@
 
 #include "bindings.h"
 #include "clock.h"
+#include "collector.h"
 #include "defs.h"
 #include "fdio.h"
+#include "handle.h"
 #include "heap.h"
 #include "interrupt.h"
 #include "lsupport.h"
+#include "object.h"
 #include "process.h"
 #include "slot.h"
 #include "target.h"
@@ -51,6 +54,12 @@ static int l_affinity(lua_State *L)
   if (set) CPU_FREE(set);
   lua_pushinteger(L, count);
   return 1;
+}
+
+static int l_freeze(lua_State *L)
+{
+  collector_freeze(L);
+  return 0;
 }
 
 /* Bytes of memory that the shared heap takes now; for tests and figures. */
@@ -103,17 +112,71 @@ static int l_parent_join(lua_State *L)
   return 1;
 }
 
+/* references(handle): how many references there are to a shared object, in all
+   processes and messages. */
+static int l_references(lua_State *L)
+{
+  const struct handle *handle = handle_test(L, 1);
+  luaL_argexpected(L, handle && handle->id.offset, 1, "shared object");
+  heap_begin();
+  const struct object *object = heap_at(handle->id.offset);
+  uint64_t count = object->count;
+  heap_end();
+  lua_pushinteger(L, (lua_Integer)count);
+  return 1;
+}
+
+/* identity(): what `lives` knows this process by; two integers. */
+static int l_identity(lua_State *L)
+{
+  int rc = slot_open();
+  if (rc != 0) lsupport_fail(L, "shared heap: mmap", rc);
+  lua_pushinteger(L, (lua_Integer)slot_self_at);
+  lua_pushinteger(L, (lua_Integer)slot_self->block.generation);
+  return 2;
+}
+
+/* lives(slot, generation): whether that process has not ended. */
+static int l_lives(lua_State *L)
+{
+  uint64_t slot = (uint64_t)luaL_checkinteger(L, 1);
+  uint64_t generation = (uint64_t)luaL_checkinteger(L, 2);
+  lua_pushboolean(L, heap && slot_lives(slot, generation));
+  return 1;
+}
+
+/* private(): a table with weak keys that no walk over values comes upon, for
+   what must not be sent or given to a child along with something else. */
+static int l_private(lua_State *L)
+{
+  static const char key;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TTABLE) return 1;
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+  return 1;
+}
+
 int luaopen_moonfork_core_system(lua_State *L)
 {
   static const luaL_Reg functions[] = {
       {"now", l_now},
       {"sleep", l_sleep},
       {"affinity", l_affinity},
+      {"freeze", l_freeze},
       {"heap_resident", l_heap_resident},
       {"self", l_self},
       {"parent", l_parent},
       {"parent_join", l_parent_join},
       {"signal_name", l_signal_name},
+      {"references", l_references},
+      {"identity", l_identity},
+      {"lives", l_lives},
+      {"private", l_private},
       {NULL, NULL},
   };
   luaL_newlib(L, functions);

@@ -1,22 +1,33 @@
 /* luaheap.h - the memory of the host's Lua state.
-   Layer 3. Small blocks are the C library's. Those from 32 MiB up, which it
-   would map afresh and give back each time, stand in huge pages, and the one
-   freed last is kept for the next: the string of a large message costs its
-   copy, not a fault for every page.
+   Layer 3. Lua says the size of what it frees, so that small blocks need no
+   header: they are cut from an arena (luaheap_arena.h) and, when freed, wait in
+   a list for the next of their size. Larger ones are the C library's, and
+   those from 32 MiB up have pages of their own (luaheap_large.h).
+
+   MOONFORK_HEAP=malloc in the environment leaves all but the very large ones to
+   the C library, so that tools see every block; so it is, too, in a program
+   built with the address sanitiser, unless MOONFORK_HEAP=arena is there.
    SPDX-License-Identifier: MIT */
 #ifndef MOONFORK_LUAHEAP_H
 #define MOONFORK_LUAHEAP_H
 
 #include <stddef.h>
 
+#define LUAHEAP_SMALL ((size_t)32 << 10) /* the largest in the arena */
 #define LUAHEAP_LARGE ((size_t)32 << 20) /* what the C library would map */
 #define LUAHEAP_KEPT ((size_t)128 << 20) /* the largest that is kept */
 
-/* A lua_Alloc. `context` is not used. */
+/* A lua_Alloc. `context` is not used. Blocks that the C library's malloc gave
+   may be handed to it. */
 void *luaheap_allocate(void *context, void *block, size_t old_size,
                        size_t new_size);
 
-/* Tells the C library to keep what it can of smaller blocks warm. */
+/* To be called before the first allocation: looks at the environment, and
+   tells the C library to keep what it can of larger blocks warm. */
 void luaheap_open(void);
+
+/* In a forked child: its blocks come from memory of its own and none of those
+   that it inherited are used again, so that what it inherited stays shared. */
+void luaheap_enter_child(void);
 
 #endif

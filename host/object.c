@@ -9,10 +9,16 @@
 #include "heap.h"
 
 static struct object_kind kinds[OBJECT_TYPES];
+static char exclusive[OBJECT_TYPES];
 
 void object_set_kind(enum object_type type, const struct object_kind *kind)
 {
   kinds[type] = *kind;
+}
+
+void object_set_exclusive(enum object_type type)
+{
+  exclusive[type] = 1;
 }
 
 static struct object *object_at(uint64_t offset)
@@ -41,8 +47,7 @@ int object_create(size_t size, uint64_t *object)
   }
   heap_end();
   if (rc != 0) return rc;
-  memset((char *)object_at(*object) + sizeof(struct object), 0,
-         size - sizeof(struct object));
+  alloc_clear(*object, sizeof(struct object), size);
   return 0;
 }
 
@@ -59,11 +64,11 @@ static void add_reference(uint64_t block, uint64_t object)
   heap_set(&target->count, heap_get(&target->count) + 1);
 }
 
-/* In a transaction: a holder of the object among this process's handles. */
-static int add_holder(uint64_t object, uint64_t *holder)
+/* In a transaction: a holder of the object among a process's handles. */
+static int add_holder(struct slot *slot, uint64_t object, uint64_t *holder)
 {
   int rc = alloc_in_transaction(OBJECT_REFERENCES(1), BLOCK_HOLDER,
-                                &slot_self->handles, holder);
+                                &slot->handles, holder);
   if (rc == 0) add_reference(*holder, object);
   return rc;
 }
@@ -72,7 +77,7 @@ int object_hold_new(uint64_t object, enum object_type type, uint64_t part,
                     uint64_t *holder)
 {
   heap_begin();
-  int rc = add_holder(object, holder);
+  int rc = add_holder(slot_self, object, holder);
   if (rc == 0) {
     heap_set(&object_at(object)->type, type);
     alloc_unlink_in_transaction(object);
@@ -81,14 +86,14 @@ int object_hold_new(uint64_t object, enum object_type type, uint64_t part,
   heap_end();
   if (rc != 0) {
     object_dispose(object, slot_self);
-    if (part) alloc_free(part);
+    if (part) object_release(part);
   }
   return rc;
 }
 
 /* True when a live object of that name stands there. Any bits may be asked
    for, so nothing is read that is not of the heap. */
-static int is_alive(uint64_t offset, uint64_t generation)
+int object_lives(uint64_t offset, uint64_t generation)
 {
   int inside = (offset > 0 && offset < heap->large_end) ||
                (offset >= heap->small_end && offset < heap->size - HEAP_HEADER);
@@ -103,7 +108,7 @@ int object_type(uint64_t object, uint64_t generation)
   if (heap == NULL) return -ESTALE;
   heap_begin();
   int type =
-      is_alive(object, generation) ? (int)object_at(object)->type : -ESTALE;
+      object_lives(object, generation) ? (int)object_at(object)->type : -ESTALE;
   heap_end();
   return type;
 }
@@ -113,9 +118,24 @@ int object_hold(uint64_t object, uint64_t generation, uint64_t *holder)
   int rc = slot_open();
   if (rc != 0) return rc;
   heap_begin();
-  rc = is_alive(object, generation) ? add_holder(object, holder) : -ESTALE;
+  rc = -ESTALE;
+  if (object_lives(object, generation))
+    rc = add_holder(slot_self, object, holder);
   heap_end();
   return rc;
+}
+
+int object_give(struct slot *child, uint64_t object, uint64_t *holder)
+{
+  heap_begin();
+  int rc = add_holder(child, object, holder);
+  heap_end();
+  return rc;
+}
+
+int object_is_exclusive(uint64_t object)
+{
+  return exclusive[object_at(object)->type];
 }
 
 void object_refer(uint64_t block, uint64_t object)
@@ -134,14 +154,40 @@ static size_t count_references(uint64_t list)
   return count;
 }
 
-/* In a transaction, commits often: copies the references of a block. */
+/* In a transaction, commits often: copies the references of a block to what is
+   not exclusive. */
 static void copy_references(uint64_t to, uint64_t from)
 {
   unsigned count = block_references(((struct block *)heap_at(from))->meta);
   for (unsigned i = 0; i < count; i++) {
+    if (object_is_exclusive(*reference(from, i))) continue;
     add_reference(to, *reference(from, i));
     heap_commit();
   }
+}
+
+static uint64_t count_in_block(uint64_t block, uint64_t object)
+{
+  uint64_t count = 0;
+  unsigned i = block_references(((struct block *)heap_at(block))->meta);
+  while (i-- > 0) count += *reference(block, i) == object;
+  return count;
+}
+
+static uint64_t count_in_list(uint64_t list, uint64_t object)
+{
+  uint64_t count = 0;
+  for (uint64_t at = list; at; at = ((struct block *)heap_at(at))->next)
+    count += count_in_block(at, object);
+  return count;
+}
+
+uint64_t object_count_held(const struct slot *slot, uint64_t object)
+{
+  uint64_t count =
+      count_in_list(slot->handles, object) + count_in_list(slot->owned, object);
+  if (slot->start_block) count += count_in_block(slot->start_block, object);
+  return count;
 }
 
 int object_inherit(struct slot *child)
@@ -185,12 +231,15 @@ int object_visit(uint64_t object, struct object_walk *walk)
 void object_free(uint64_t block, struct slot *owner)
 {
   heap_begin();
-  while (block_references(((struct block *)heap_at(block))->meta) > 0) {
+  const struct block *head = heap_at(block);
+  while (block_references(head->meta) > 0) {
     drop_reference(block, owner);
     heap_commit();
   }
-  alloc_free_in_transaction(block);
+  int large = alloc_class_size(block_class(head->meta)) >= LARGE_BLOCK;
+  if (!large) alloc_free_in_transaction(block);
   heap_end();
+  if (large) alloc_free(block); /* which notes the time */
 }
 
 void object_dispose(uint64_t block, struct slot *owner)
@@ -245,9 +294,20 @@ static void adopt(uint64_t *list)
   }
 }
 
+/* Moves a block that a field of the slot names to the owned blocks. */
+static void take_over(uint64_t *field, struct slot *slot)
+{
+  if (*field == 0) return;
+  heap_begin();
+  alloc_push_in_transaction(&slot->owned, *field);
+  heap_set(field, 0);
+  heap_end();
+}
+
 void object_reap(struct slot *dead)
 {
   heap_repair();
+  take_over(&dead->start_block, dead);
   drain(&dead->handles, dead);
   drain(&dead->owned, dead);
   adopt(&dead->children);
@@ -256,28 +316,23 @@ void object_reap(struct slot *dead)
 
 void object_free_slot(uint64_t slot)
 {
-  uint64_t *blocks[] = {&slot_at(slot)->start_block,
-                        &slot_at(slot)->result_block};
-  for (size_t i = 0; i < COUNT(blocks); i++) {
-    uint64_t block = *blocks[i];
-    if (block == 0) continue;
-    heap_begin();
-    alloc_push_in_transaction(&slot_self->owned, block);
-    heap_set(blocks[i], 0);
-    heap_end();
-    object_release(block);
-  }
+  uint64_t block = slot_at(slot)->result_block;
+  take_over(&slot_at(slot)->result_block, slot_self);
+  if (block) object_release(block);
   alloc_free(slot);
 }
 
-void object_reap_orphans(void)
+unsigned object_reap_orphans(void)
 {
   uint64_t next;
+  unsigned count = 0;
   for (uint64_t at = slot_self->orphans; at; at = next) {
     next = slot_at(at)->block.next;
     if (!slot_is_dead(slot_at(at)) && !slot_give_up(slot_at(at))) continue;
     object_reap(slot_at(at));
     object_free_slot(at);
     next = slot_self->orphans; /* it has changed; begin again */
+    count++;
   }
+  return count;
 }

@@ -27,6 +27,7 @@ enum object_type {
   OBJECT_SLICE,
   OBJECT_VALUE,
   OBJECT_DICT,
+  OBJECT_DICT_BOX, /* a value of one; never a handle */
   OBJECT_PIPE,
   OBJECT_CONNECTION,
   OBJECT_TYPES, /* how many there are */
@@ -66,6 +67,10 @@ struct object_kind {
 /* Says how objects of a type are dealt with; once, before any is made. */
 void object_set_kind(enum object_type type, const struct object_kind *kind);
 
+/* A forked child inherits no objects of that type, it holds those that it was
+   given (object_give). Likewise. */
+void object_set_exclusive(enum object_type type);
+
 /* Calls the type's visitor. */
 int object_visit(uint64_t object, struct object_walk *walk);
 
@@ -85,6 +90,9 @@ int object_hold_new(uint64_t object, enum object_type type, uint64_t part,
 /* The type of the live object of that name, any bits at all; -ESTALE. */
 int object_type(uint64_t object, uint64_t generation);
 
+/* The same under the heap lock: whether it lives. */
+int object_lives(uint64_t object, uint64_t generation);
+
 /* Holds the object that is named by offset and generation, any bits at all. 0
    with a new block among this process's handles, or -ESTALE, or -ENOMEM. */
 int object_hold(uint64_t object, uint64_t generation, uint64_t *holder);
@@ -97,8 +105,20 @@ int object_hold(uint64_t object, uint64_t generation, uint64_t *holder);
 void object_refer(uint64_t block, uint64_t object);
 
 /* Gives the slot of a child references to all that this process (or, in a
-   forkserver, its parent) holds: to be called before fork. 0 or -ENOMEM. */
+   forkserver, its parent) holds and that is not exclusive: to be called before
+   fork. 0 or -ENOMEM. */
 int object_inherit(struct slot *child);
+
+/* Whether an object that is held is of an exclusive type. */
+int object_is_exclusive(uint64_t object);
+
+/* Gives the slot of a child a reference to an object that is held already: a
+   new block *holder among its handles. Before it starts. 0 or -ENOMEM. */
+int object_give(struct slot *child, uint64_t object, uint64_t *holder);
+
+/* Under the heap lock: how many references to the object stand in what the slot
+   names: its handles, what it owns, and its start block. */
+uint64_t object_count_held(const struct slot *slot, uint64_t object);
 
 /* Drops the references of a block of this process, then frees it. */
 void object_release(uint64_t block);
@@ -106,15 +126,17 @@ void object_release(uint64_t block);
 /* Frees a block of `owner`, references and dying objects included. */
 void object_dispose(uint64_t block, struct slot *owner);
 
-/* Frees all that the slot's owner and handle lists name; the process must have
-   ended, and nobody else may be at it. Its children's slots go to the orphans
-   of this process: see object_reap_orphans. */
+/* Frees all that the slot's owner and handle lists name, and what it was to
+   run; the process must have ended, and nobody else may be at it. Its
+   children's slots go to the orphans of this process: see
+   object_reap_orphans. */
 void object_reap(struct slot *dead);
 
-/* Frees a reaped slot: its start and result blocks and itself. */
+/* Frees a reaped slot: its result block and itself. */
 void object_free_slot(uint64_t slot);
 
-/* Frees those orphans of this process that have ended meanwhile. */
-void object_reap_orphans(void);
+/* Frees those orphans of this process that have ended meanwhile; returns how
+   many there were. */
+unsigned object_reap_orphans(void);
 
 #endif

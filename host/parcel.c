@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "end.h"
 #include "lsupport.h"
 #include "object.h"
 
@@ -16,6 +17,9 @@ struct scratch {
   size_t size;
   int lent;
 };
+
+/* In a reference: it is one to the end of a pipe. Offsets are even. */
+#define AN_END UINT64_C(1)
 
 #define SCRATCHES 8
 #define SCRATCH_SIZE (size_t)8192
@@ -72,12 +76,13 @@ void parcel_return(struct scratch *scratch)
 static int move(struct parcel *parcel, size_t size)
 {
   uint64_t block;
-  size_t tail = OBJECT_REFERENCES(parcel->reference_count) + 8;
+  size_t tail = OBJECT_REFERENCES(parcel->out.references) + 8;
   int rc = slot_open();
   if (rc == 0)
     rc = alloc_block(size + tail, BLOCK_BYTES, &slot_self->owned, &block);
   if (rc != 0) return rc;
-  memcpy(parcel_bytes(block), parcel->out.base, parcel->out.used);
+  if (parcel->out.used > 0)
+    memcpy(parcel_bytes(block), parcel->out.base, parcel->out.used);
   if (parcel->block) alloc_free(parcel->block);
   parcel->block = block;
   parcel->out.base = parcel_bytes(block);
@@ -112,14 +117,15 @@ static int grow(struct codec_out *out, size_t more)
 static int refer(struct codec_out *out, uint64_t object)
 {
   struct parcel *parcel = (struct parcel *)out;
-  if (parcel->reference_count == parcel->reference_room) {
+  if (out->references == parcel->reference_room) {
     size_t room = parcel->reference_room * 2 + 8;
     uint64_t *more = realloc(parcel->references, room * sizeof *more);
     if (more == NULL) return -ENOMEM;
     parcel->references = more;
     parcel->reference_room = room;
   }
-  parcel->references[parcel->reference_count++] = object;
+  uint64_t mark = object_is_exclusive(object) ? AN_END : 0;
+  parcel->references[out->references++] = object | mark;
   return 0;
 }
 
@@ -132,8 +138,11 @@ void parcel_begin(struct parcel *parcel)
   parcel->start = 0;
   parcel->block = 0;
   parcel->threshold = QUEUE_INLINE;
+  parcel->out.references = 0;
   parcel->references = NULL;
-  parcel->reference_count = parcel->reference_room = 0;
+  parcel->reference_room = 0;
+  parcel->ends = NULL;
+  parcel->end_count = parcel->end_room = 0;
   parcel->count = 0;
   parcel->room = PARCEL_FEW;
   parcel->messages = parcel->few;
@@ -145,31 +154,66 @@ static void renew(struct parcel *parcel)
 {
   struct scratch *scratch = parcel->scratch;
   parcel->block = 0;
-  parcel->reference_count = 0;
+  parcel->out.references = 0;
   parcel->out.used = 0;
   parcel->out.base = scratch ? scratch->bytes + parcel->start : NULL;
   parcel->out.size = scratch ? scratch->size - parcel->start : 0;
 }
 
+/* Forgets the ends in the message in hand. */
+static void drop_ends(struct parcel *parcel)
+{
+  while (parcel->end_count > 0 &&
+         parcel->ends[parcel->end_count - 1].message == parcel->count)
+    parcel->end_count--;
+}
+
 static void drop_hand(struct parcel *parcel)
 {
+  drop_ends(parcel);
   if (parcel->block) object_release(parcel->block);
   renew(parcel);
+}
+
+static int add_end(struct parcel *parcel, uint64_t connection)
+{
+  if (parcel->end_count == parcel->end_room) {
+    size_t room = parcel->end_room * 2 + 4;
+    struct parcel_end *more = realloc(parcel->ends, room * sizeof *more);
+    if (more == NULL) return -ENOMEM;
+    parcel->ends = more;
+    parcel->end_room = room;
+  }
+  parcel->ends[parcel->end_count++] =
+      (struct parcel_end){parcel->count, connection};
+  return 0;
+}
+
+/* Lets the message in hand refer to an object. Ends may have been closed since
+   they were encoded, by what Lua code ran then. */
+static int refer_to(struct parcel *parcel, uint64_t reference)
+{
+  uint64_t object = reference & ~AN_END;
+  int rc = 0;
+  if (reference & AN_END)
+    rc = end_is_open(object) ? add_end(parcel, object) : -ESTALE;
+  if (rc == 0) object_refer(parcel->block, object);
+  return rc;
 }
 
 /* Gives the message in hand what it needs to travel: a block, if it is large
    or refers to objects, and the references. */
 static int complete(struct parcel *parcel)
 {
-  size_t tail = OBJECT_REFERENCES(parcel->reference_count);
+  size_t tail = OBJECT_REFERENCES(parcel->out.references);
   size_t used = parcel->out.used;
   int rc = 0;
   if (parcel->block == 0 && (tail > 0 || used > parcel->threshold))
     rc = move(parcel, used);
   else if (parcel->block && alloc_room(parcel->block) < used + tail)
     rc = move(parcel, used);
-  for (size_t i = 0; rc == 0 && i < parcel->reference_count; i++)
-    object_refer(parcel->block, parcel->references[i]);
+  for (size_t i = 0; rc == 0 && i < parcel->out.references; i++)
+    rc = refer_to(parcel, parcel->references[i]);
   return rc;
 }
 
@@ -228,17 +272,42 @@ static int is_scalar(lua_State *L, int index)
          (type == LUA_TSTRING && lua_rawlen(L, index) <= QUEUE_INLINE / 2);
 }
 
+/* Pushes why a message could not be finished. */
+static void push_reason(lua_State *L, int rc)
+{
+  if (rc == -ESTALE)
+    lua_pushliteral(L, "a connection was closed while it was being sent");
+  else
+    lua_pushfstring(L, "not enough shared memory: %s", strerror(-rc));
+}
+
 /* Pushes what the world refused, when it did. */
 static int conclude(lua_State *L, struct parcel *parcel, int status)
 {
   if (status == LUA_OK) {
     int rc = finish(parcel);
     if (rc == 0) return LUA_OK;
-    lua_pushfstring(L, "not enough shared memory: %s", strerror(-rc));
+    push_reason(L, rc);
     status = LUA_ERRMEM;
   }
   drop_hand(parcel);
   return status;
+}
+
+int parcel_add_bytes(struct parcel *parcel, const char *bytes, size_t size)
+{
+  struct codec_out *out = &parcel->out;
+  int rc = 0;
+  renew(parcel);
+  if (out->base == NULL || out->size <= size) rc = grow(out, size + 1);
+  if (rc == 0) {
+    out->base[0] = CODEC_RAW;
+    memcpy(out->base + 1, bytes, size);
+    out->used = size + 1;
+    rc = finish(parcel);
+  }
+  if (rc != 0) drop_hand(parcel);
+  return rc;
 }
 
 int parcel_add(lua_State *L, struct parcel *parcel, int index, const char *root)
@@ -271,8 +340,10 @@ static int encode_many(lua_State *L)
     if (parcel->out.size < QUEUE_INLINE) extend(parcel, QUEUE_INLINE);
     codec_encode(L, 4, "list", &parcel->out);
     int rc = finish(parcel);
-    if (rc != 0)
-      return luaL_error(L, "list: not enough shared memory: %s", strerror(-rc));
+    if (rc != 0) {
+      push_reason(L, rc);
+      return luaL_error(L, "list: %s", lua_tostring(L, -1));
+    }
     lua_settop(L, 3);
   }
   return 0;
@@ -335,9 +406,24 @@ const struct queue_message *parcel_messages(struct parcel *parcel)
   return parcel->messages;
 }
 
-void parcel_sent(struct parcel *parcel, size_t count)
+static void forget_blocks(struct parcel *parcel, size_t count)
 {
   for (size_t i = 0; i < count; i++) parcel->messages[i].block = 0;
+}
+
+void parcel_sent(struct parcel *parcel, size_t count)
+{
+  forget_blocks(parcel, count);
+  for (size_t i = 0; i < parcel->end_count; i++)
+    if (parcel->ends[i].message < count) end_sent(parcel->ends[i].connection);
+}
+
+void parcel_passed(struct parcel *parcel, size_t count, uint64_t ticket)
+{
+  forget_blocks(parcel, count);
+  for (size_t i = 0; i < parcel->end_count; i++)
+    if (parcel->ends[i].message < count)
+      end_mark_connection(parcel->ends[i].connection, ticket);
 }
 
 void parcel_drop(struct parcel *parcel)
@@ -346,6 +432,7 @@ void parcel_drop(struct parcel *parcel)
     if (parcel->messages[i].block) object_release(parcel->messages[i].block);
   if (parcel->messages != parcel->few) free(parcel->messages);
   free(parcel->references);
+  free(parcel->ends);
   if (parcel->scratch) parcel_return(parcel->scratch);
 }
 
@@ -357,7 +444,7 @@ static int decode(lua_State *L)
   unsigned flags = CODEC_FUNCTIONS | CODEC_TRUSTED;
   lua_settop(L, 0);
   if (list) return codec_decode_list(L, bytes, size, flags);
-  codec_decode(L, bytes, size, flags);
+  parcel_open_inline(L, bytes, size);
   return 1;
 }
 
@@ -369,7 +456,10 @@ static int is_plain(const unsigned char *bytes, size_t size)
 
 void parcel_open_inline(lua_State *L, const void *bytes, size_t size)
 {
-  codec_decode(L, bytes, size, CODEC_FUNCTIONS | CODEC_TRUSTED);
+  if (UNLIKELY(size > 0 && *(const unsigned char *)bytes == CODEC_RAW))
+    lua_pushlstring(L, (const char *)bytes + 1, size - 1);
+  else
+    codec_decode(L, bytes, size, CODEC_FUNCTIONS | CODEC_TRUSTED);
 }
 
 int parcel_open(lua_State *L, const void *bytes, size_t size, uint64_t block,

@@ -15,14 +15,22 @@
 
 #define PARCEL_FEW 4
 
+/* The end of a pipe in a message. */
+struct parcel_end {
+  size_t message;
+  uint64_t connection;
+};
+
 struct parcel {
   struct codec_out out;    /* first: the codec sees only this */
   struct scratch *scratch; /* what the small messages stand in */
   size_t start;            /* where the message in hand begins there */
   uint64_t block;          /* or the block it has moved to */
   size_t threshold;        /* bytes from which it moves; SIZE_MAX: never */
-  uint64_t *references;    /* objects in it */
-  size_t reference_count, reference_room;
+  uint64_t *references;    /* objects in it, as many as `out` says */
+  size_t reference_room;
+  struct parcel_end *ends; /* in all of them: what this process will lose */
+  size_t end_count, end_room;
   struct queue_message *messages; /* those done; `few` while they are few */
   size_t count, room;
   struct queue_message few[PARCEL_FEW];
@@ -46,6 +54,10 @@ int parcel_add_many(lua_State *L, struct parcel *parcel, int index,
 int parcel_add_list(lua_State *L, struct parcel *parcel, int first, int count,
                     const char *root);
 
+/* Adds a string as it is, which no encoding looks like: it opens as a string. 0
+   or -ENOMEM. */
+int parcel_add_bytes(struct parcel *parcel, const char *bytes, size_t size);
+
 /* Adds, as one message, what `encode` writes: a C function that is called with
    the struct codec_out as a light userdata, and the value at `index`. */
 int parcel_add_with(lua_State *L, struct parcel *parcel, lua_CFunction encode,
@@ -55,8 +67,12 @@ int parcel_add_with(lua_State *L, struct parcel *parcel, lua_CFunction encode,
    owned by this process until they are put. */
 const struct queue_message *parcel_messages(struct parcel *parcel);
 
-/* The blocks of the first `count` messages went elsewhere. */
+/* The blocks of the first `count` messages went elsewhere, and the ends of
+   pipes in them are this process's no more. */
 void parcel_sent(struct parcel *parcel, size_t count);
+
+/* The same, but the ends stay; they are marked with the ticket (end.h). */
+void parcel_passed(struct parcel *parcel, size_t count, uint64_t ticket);
 
 /* Frees what is left of it. */
 void parcel_drop(struct parcel *parcel);

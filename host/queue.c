@@ -44,13 +44,6 @@ static uint64_t load(_Atomic uint64_t *word)
   return atomic_load_explicit(word, memory_order_acquire);
 }
 
-/* The half of a counting word that changes with every message: a futex. */
-static _Atomic uint32_t *low_half(_Atomic uint64_t *word)
-{
-  uint32_t big_endian = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
-  return (_Atomic uint32_t *)word + big_endian;
-}
-
 static void lock_side(pthread_mutex_t *lock)
 {
   if (UNLIKELY(heap_lock(lock))) {
@@ -194,24 +187,24 @@ static int put_some(struct queue *queue, const struct queue_message *messages,
 /* Tells consumers of messages, producers of room, or those who join. */
 static void tell_getters(struct queue *queue, size_t count)
 {
-  sleepers_wake(&queue->getters, low_half(&queue->put), count, &queue->bell);
+  sleepers_wake(&queue->getters, queue_futex(&queue->put), count, &queue->bell);
 }
 
 static void tell_putters(struct queue *queue, size_t count)
 {
-  sleepers_wake(&queue->putters, low_half(&queue->got), count, NULL);
+  sleepers_wake(&queue->putters, queue_futex(&queue->got), count, NULL);
 }
 
 /* Whether this process has put anything since it last got something: then it
    talks with another, and the answer should be seen at once. One that only
    gets, or only puts, had better be patient. */
-static int talking;
+static PER_PROCESS int talking;
 
 /* Sleeps until the word is no longer `seen`. 0: look again. */
 static int doze(_Atomic uint32_t *sleepers, _Atomic uint64_t *word,
                 uint64_t seen, int64_t deadline)
 {
-  return sleepers_wait(sleepers, low_half(word), (uint32_t)seen, deadline,
+  return sleepers_wait(sleepers, queue_futex(word), (uint32_t)seen, deadline,
                        !talking);
 }
 
@@ -244,8 +237,7 @@ struct get {
   struct queue *queue;
   uint64_t word; /* of queue->got, as it stands */
   struct queue_place at;
-  uint64_t taken;
-  uint64_t old_chunk; /* read to its end */
+  uint64_t taken, old_chunk; /* messages; the chunk that was read to its end */
   uint64_t transfers[TRANSFERS];
   unsigned transfer_count;
 };
@@ -293,20 +285,24 @@ static const uint64_t *next_record(struct get *get, struct slot *slot)
   return words_at(get->at);
 }
 
-/* Reads one message into the batch. 0 when there is no room for it. */
+/* Reads one message into the batch, if there is room and it is wanted. */
 static int read_one(struct get *get, struct queue_batch *batch)
 {
   const uint64_t *words = next_record(get, slot_self);
   size_t size = words[0] >> 8, held = HEAD;
   struct queue_item *item = &batch->items[batch->count];
+  int is_block = (words[0] & 0xff) == RECORD_BLOCK;
+  const void *bytes = words + 1;
+  if (is_block) bytes = heap_at(words[1] + sizeof(struct block));
+  if (UNLIKELY(batch->accept) && !batch->accept(bytes, size)) return 0;
   *item = (struct queue_item){.size = size};
-  if ((words[0] & 0xff) == RECORD_BLOCK) {
+  if (is_block) {
     item->block = words[1];
     get->transfers[get->transfer_count++] = words[1];
   } else {
     if (size > batch->room - batch->used) return 0;
     item->at = batch->used;
-    memcpy(batch->buffer + batch->used, words + 1, size);
+    memcpy(batch->buffer + batch->used, bytes, size);
     batch->used += padded(size);
     held = padded(size);
   }
@@ -343,7 +339,7 @@ static int get_some(struct queue *queue, struct queue_batch *batch,
     if (!read_one(&get, batch)) break;
   }
   if (get.taken || get.old_chunk) commit_get(&get, slot_self);
-  return 0;
+  return batch->count > 0 ? 0 : -EPROTO;
 }
 
 int queue_get(struct queue *queue, struct queue_batch *batch, int64_t deadline)
@@ -356,6 +352,7 @@ int queue_get(struct queue *queue, struct queue_batch *batch, int64_t deadline)
     int rc = get_some(queue, batch, &seen);
     pthread_mutex_unlock(&queue->get_lock);
     if (LIKELY(rc == 0)) break;
+    if (rc == -EPROTO) return rc;
     if (seen & CLOSED) return -EPIPE;
     rc = doze(&queue->getters, &queue->put, seen, deadline);
     if (rc != 0) return rc;
@@ -370,10 +367,8 @@ int queue_get(struct queue *queue, struct queue_batch *batch, int64_t deadline)
 
 /* ---- the whole ---- */
 
-/* Takes a dying queue apart, by getting all that is in it. */
-static void destroy(uint64_t offset, struct slot *slot)
+void queue_discard(struct queue *queue, struct slot *slot)
 {
-  struct queue *queue = heap_at(offset);
   struct get get;
   begin_get(&get, queue);
   uint64_t left = put_count(load(&queue->put)) - got_count(get.word);
@@ -389,9 +384,15 @@ static void destroy(uint64_t offset, struct slot *slot)
     object_dispose(block, slot);
   }
   if (get.taken || get.old_chunk) commit_get(&get, slot);
+}
+
+static void destroy(uint64_t offset, struct slot *slot)
+{
+  struct queue *queue = heap_at(offset);
+  queue_discard(queue, slot);
   bell_destroy(&queue->bell);
   heap_begin();
-  alloc_free_in_transaction(get.at.chunk);
+  alloc_free_in_transaction(queue->head[load(&queue->got) & TURN].chunk);
   alloc_free_in_transaction(offset);
   heap_end();
 }
@@ -447,11 +448,10 @@ int queue_create(uint64_t maxsize, uint64_t *result, uint64_t *holder)
   heap_init_lock(&queue->put_lock);
   heap_init_lock(&queue->get_lock);
   rc = add_first_chunk(queue);
-  if (rc != 0) {
-    object_dispose(*result, slot_self);
-    return rc;
-  }
-  return object_hold_new(*result, OBJECT_QUEUE, queue->head[0].chunk, holder);
+  if (rc == 0)
+    return object_hold_new(*result, OBJECT_QUEUE, queue->head[0].chunk, holder);
+  object_dispose(*result, slot_self);
+  return rc;
 }
 
 uint64_t queue_size(struct queue *queue)
@@ -489,7 +489,7 @@ int queue_task_done(struct queue *queue)
     if (done >= put) return -ERANGE;
   } while (!atomic_compare_exchange_weak(&queue->done, &done, done + 1));
   if (done + 1 == put)
-    sleepers_wake(&queue->joiners, low_half(&queue->done), SIZE_MAX, NULL);
+    sleepers_wake(&queue->joiners, queue_futex(&queue->done), SIZE_MAX, NULL);
   return 0;
 }
 

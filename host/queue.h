@@ -78,6 +78,9 @@ struct queue_batch {
   struct queue_item *items;
   size_t max; /* items there is room for */
   size_t count, used;
+  /* Whether a message is wanted, seen in the queue's lock; one that is not
+     stays in the queue and ends the batch. NULL: all are. */
+  int (*accept)(const void *bytes, size_t size);
 };
 
 /* Must be called in each process before it uses queues. */
@@ -93,7 +96,8 @@ int queue_put(struct queue *queue, const struct queue_message *messages,
               size_t count, int64_t deadline, size_t *done);
 
 /* Gets at least one message, at most as many as the batch has room for. 0,
-   -ETIMEDOUT, -EINTR, or -EPIPE when the queue is closed and drained. */
+   -ETIMEDOUT, -EINTR, -EPROTO when the first one is not wanted, or -EPIPE when
+   the queue is closed and drained. */
 int queue_get(struct queue *queue, struct queue_batch *batch, int64_t deadline);
 
 /* Messages in the queue at one moment of the call. */
@@ -103,11 +107,22 @@ uint64_t queue_size(struct queue *queue);
 void queue_close(struct queue *queue);
 int queue_is_closed(struct queue *queue);
 
+/* Gets and drops all that is in a closed queue from which nobody gets any more;
+   blocks on their way are `owner`'s. May be called again after a kill. */
+void queue_discard(struct queue *queue, struct slot *owner);
+
 /* One message got has been dealt with. -ERANGE when that was said for every
    message ever put. */
 int queue_task_done(struct queue *queue);
 
 /* Waits until that was said of every message put. 0, -ETIMEDOUT, -EINTR. */
 int queue_join(struct queue *queue, int64_t deadline);
+
+/* The half of a counting word that changes with every message: a futex. */
+static inline _Atomic uint32_t *queue_futex(_Atomic uint64_t *word)
+{
+  uint32_t big_endian = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+  return (_Atomic uint32_t *)word + big_endian;
+}
 
 #endif

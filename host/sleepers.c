@@ -35,8 +35,8 @@ int sleepers_wait(_Atomic uint32_t *flags, _Atomic uint32_t *word,
 void sleepers_wake_some(_Atomic uint32_t *flags, _Atomic uint32_t *word,
                         size_t count, struct bell *bell)
 {
-  uint32_t before = atomic_fetch_and(flags, ~(uint32_t)BELL_SLEEPERS);
-  if (before & BELL_SLEEPERS)
+  if (atomic_load(flags) & BELL_SLEEPERS &&
+      atomic_fetch_and(flags, ~(uint32_t)BELL_SLEEPERS) & BELL_SLEEPERS)
     futex_wake(word, count > INT32_MAX ? INT32_MAX : (int)count);
-  if (before & BELL_LISTENERS) bell_ring(bell, flags);
+  if (atomic_load(flags) & BELL_LISTENERS) bell_ring(bell, flags);
 }

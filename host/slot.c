@@ -4,14 +4,16 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "defs.h"
 #include "heap.h"
 
-struct slot *slot_self;
-uint64_t slot_self_at;
+PER_PROCESS struct slot *slot_self;
+PER_PROCESS uint64_t slot_self_at;
 
 /* The futex within a mutex of the C library's; the kernel knows it as part of
    its list of robust futexes. */
@@ -83,7 +85,9 @@ int slot_create(uint64_t *slot)
 
 int slot_enter(uint64_t offset, uint64_t generation)
 {
-  uint64_t ready = heap->size - heap->small_end;
+  /* Others may make it grow just now: it is a guess. */
+  uint64_t ready =
+      heap->size - atomic_load((_Atomic uint64_t *)&heap->small_end);
   if (ready > READY) ready = READY;
   alloc_populate(heap->size - ready, ready);
   heap_begin();
@@ -131,11 +135,39 @@ int slot_watch(uint64_t offset, uint64_t generation, struct futex_word *word)
   return rc;
 }
 
+/* Whether a process ended that has not entered its slot; it may be a zombie. */
+static int ended_before(struct slot *slot)
+{
+  pid_t pid = (pid_t)atomic_load(&slot->pid);
+  if (pid == 0 || atomic_load(&slot->entered)) return 0;
+  int fd = pidfd_open(pid, 0);
+  if (fd < 0) return errno == ESRCH;
+  struct pollfd one = {.fd = fd, .events = POLLIN};
+  int ended = poll(&one, 1, 0) > 0;
+  close(fd);
+  return ended;
+}
+
+enum slot_state slot_look(uint64_t offset, uint64_t generation)
+{
+  if (!is_slot(offset, generation)) return SLOT_FREED;
+  struct slot *slot = slot_at(offset);
+  return slot_is_dead(slot) || ended_before(slot) ? SLOT_ENDED : SLOT_RUNS;
+}
+
+int slot_runs(uint64_t offset, uint64_t generation)
+{
+  struct slot *slot = slot_at(offset);
+  uint32_t life = atomic_load(life_word(slot));
+  return atomic_load(&slot->entered) && (life & FUTEX_TID_MASK) &&
+         !(life & FUTEX_OWNER_DIED) &&
+         *(volatile uint64_t *)&slot->block.generation == generation;
+}
+
 int slot_lives(uint64_t offset, uint64_t generation)
 {
-  /* Under the heap lock the slot stays what it is while it is looked at. */
   heap_begin();
-  int lives = is_slot(offset, generation) && !slot_is_dead(slot_at(offset));
+  int lives = slot_look(offset, generation) == SLOT_RUNS;
   heap_end();
   return lives;
 }

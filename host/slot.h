@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "alloc.h"
+#include "defs.h"
 #include "futex.h"
 #include "heap.h"
 
@@ -45,8 +46,8 @@ struct slot {
   pthread_mutex_t life;
   uint64_t parent;          /* the parent's slot; 0 in the main process */
   _Atomic uint32_t entered; /* by the process: it runs under this slot */
-  _Atomic uint32_t pid;     /* by the process; under a forkserver by the
-                           kernel already, before it runs */
+  _Atomic uint32_t pid;     /* by the parent and the process; under a
+                           forkserver by the kernel, before it runs */
   uint32_t parent_pid;      /* by the parent, before the start, as the rest: */
   uint32_t flags;
   uint64_t seeds[2];    /* for math.randomseed */
@@ -60,8 +61,8 @@ struct slot {
 
 /* The slot of this process, and its offset; NULL and 0 before the first use
    of anything shared. */
-extern struct slot *slot_self;
-extern uint64_t slot_self_at;
+extern PER_PROCESS struct slot *slot_self;
+extern PER_PROCESS uint64_t slot_self_at;
 
 /* Makes the universe when there is none: heap and slot of this process, which
    is the main one. 0 or -errno. */
@@ -78,6 +79,19 @@ int slot_enter(uint64_t slot, uint64_t generation);
 /* True when the process of the slot has entered it and has ended. Exact:
    nothing of it runs any more. */
 int slot_is_dead(struct slot *slot);
+
+/* What is left of the process of a slot with that generation. Exact, also for
+   one that ended before it could enter the slot. Under the heap lock. */
+enum slot_state {
+  SLOT_FREED, /* the slot was given back, and what it held before it */
+  SLOT_ENDED,
+  SLOT_RUNS, /* or has yet to enter it */
+};
+enum slot_state slot_look(uint64_t slot, uint64_t generation);
+
+/* Cheap: true when it runs for certain, under that generation; else look. No
+   lock is needed; the offset must once have been that of a slot. */
+int slot_runs(uint64_t slot, uint64_t generation);
 
 /* True while the process of the slot with that generation runs, or has yet to
    enter it; false once it has ended, also when the slot was given back. */

@@ -11,20 +11,31 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "array.h"
+#include "barrier.h"
 #include "bindings.h"
 #include "child.h"
 #include "codec.h"
+#include "condition.h"
+#include "connection.h"
 #include "defs.h"
+#include "dict.h"
 #include "embedded.h"
+#include "end.h"
+#include "event.h"
 #include "finalizers.h"
 #include "forkserver.h"
 #include "handle.h"
 #include "heap.h"
 #include "interrupt.h"
+#include "larray.h"
+#include "lock.h"
+#include "lqueue.h"
 #include "luaheap.h"
 #include "object.h"
 #include "process.h"
 #include "queue.h"
+#include "semaphore.h"
 #include "slot.h"
 #include "target.h"
 
@@ -34,10 +45,17 @@
 /* ---- modules ---- */
 
 static const luaL_Reg core[] = {
+    {"moonfork.core.barrier", luaopen_moonfork_core_barrier},
+    {"moonfork.core.array", luaopen_moonfork_core_array},
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
+    {"moonfork.core.condition", luaopen_moonfork_core_condition},
+    {"moonfork.core.dict", luaopen_moonfork_core_dict},
+    {"moonfork.core.connection", luaopen_moonfork_core_connection},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
+    {"moonfork.core.sync", luaopen_moonfork_core_sync},
     {"moonfork.core.system", luaopen_moonfork_core_system},
+    {"moonfork.core.wait", luaopen_moonfork_core_wait},
     {NULL, NULL},
 };
 
@@ -155,28 +173,66 @@ static void replace_exit(lua_State *L)
 
 /* ---- states ---- */
 
+/* Also of a lock that nothing names any more. */
+static int is_held(const void *lock)
+{
+  return lock_is_held(lock);
+}
+
 /* What is shared, and how it looks in Lua. */
 #define CORE(part) "moonfork.core." part
 static const struct handle_type types[OBJECT_TYPES] = {
-    [OBJECT_QUEUE] = {.name = "moonfork.Queue", .module = CORE("queue")},
-    [OBJECT_LOCK] = {.name = "moonfork.Lock", .module = CORE("sync")},
-    [OBJECT_RLOCK] = {.name = "moonfork.RLock", .module = CORE("sync")},
+    [OBJECT_QUEUE] = {.name = "moonfork.Queue",
+                      .module = CORE("queue"),
+                      .size = sizeof(struct queue_handle),
+                      .empty = lqueue_empty},
+    [OBJECT_LOCK] = {.name = "moonfork.Lock",
+                     .module = CORE("sync"),
+                     .is_in_use = is_held},
+    [OBJECT_RLOCK] = {.name = "moonfork.RLock",
+                      .module = CORE("sync"),
+                      .is_in_use = is_held},
     [OBJECT_SEMAPHORE] = {.name = "moonfork.Semaphore", .module = CORE("sync")},
     [OBJECT_EVENT] = {.name = "moonfork.Event", .module = CORE("sync")},
     [OBJECT_CONDITION] = {.name = "moonfork.Condition",
-                          .module = CORE("condition")},
-    [OBJECT_BARRIER] = {.name = "moonfork.Barrier", .module = CORE("barrier")},
-    [OBJECT_ARRAY] = {.name = "moonfork.Array", .module = CORE("array")},
-    [OBJECT_SLICE] = {.name = "moonfork.Array", .module = CORE("array")},
-    [OBJECT_VALUE] = {.name = "moonfork.Value", .module = CORE("array")},
+                          .module = CORE("condition"),
+                          .values = 1},
+    [OBJECT_BARRIER] = {.name = "moonfork.Barrier",
+                        .module = CORE("barrier"),
+                        .values = 2,
+                        .prepare = lbarrier_prepare},
+    [OBJECT_ARRAY] = {.name = "moonfork.Array",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
+    [OBJECT_SLICE] = {.name = "moonfork.Array",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
+    [OBJECT_VALUE] = {.name = "moonfork.Value",
+                      .module = CORE("array"),
+                      .size = sizeof(struct larray),
+                      .fill = larray_fill},
     [OBJECT_DICT] = {.name = "moonfork.Dict", .module = CORE("dict")},
     [OBJECT_CONNECTION] = {.name = "moonfork.Connection",
-                           .module = CORE("connection")},
+                           .module = CORE("connection"),
+                           .size = sizeof(struct end),
+                           .fill = end_fill,
+                           .release = end_release,
+                           .refusal = end_refusal},
 };
 
 static void set_types(void)
 {
+  array_setup();
   queue_setup();
+  lock_setup();
+  semaphore_setup();
+  event_setup();
+  condition_setup();
+  barrier_setup();
+  dict_setup();
+  connection_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector.h"
 #include "defs.h"
+#include "end.h"
 #include "fdio.h"
 #include "finalizers.h"
 #include "interrupt.h"
@@ -53,6 +55,7 @@ static void empty_stdin(void)
 
 void target_enter(uint64_t slot, uint64_t generation)
 {
+  collector_enter_child();
   if (slot_enter(slot, generation) != 0) _exit(1);
   process_die_with_parent(slot_self->parent_pid);
   child_forget_all();
@@ -225,6 +228,7 @@ static int run(lua_State *L)
   int count = lua_gettop(L) - 1;
   lua_State *fresh = lua_tothread(L, 1);
   finalizers_keep(L);
+  collector_start(L);
   reseed(L);
   lua_settop(fresh, 0);
   luaL_checkstack(fresh, count + 1, "too many arguments");
@@ -267,12 +271,15 @@ _Noreturn void target_call(lua_State *L, int arguments)
   call_run(L, arguments);
 }
 
-int target_fork(lua_State *L, struct child *child, int arguments)
+int target_fork(lua_State *L, struct child *child, int arguments,
+                uint64_t ticket)
 {
   pid_t pid;
   int pidfd;
   push_run(L, arguments);
+  collector_before_fork(L);
   int rc = object_inherit(slot_at(child->slot));
+  if (rc == 0 && end_any()) rc = end_give(ticket, child->slot);
   if (rc == 0) {
     child_flush();
     parcel_warm();
@@ -280,6 +287,7 @@ int target_fork(lua_State *L, struct child *child, int arguments)
   }
   if (rc == 0 && pid == 0) {
     target_enter(child->slot, child->generation);
+    end_adopt(ticket);
     call_run(L, arguments);
   }
   lua_pop(L, arguments + 3);
@@ -322,7 +330,7 @@ static int encode_start(lua_State *L)
   return 0;
 }
 
-int target_write_start(lua_State *L, uint64_t slot, int index)
+int target_write_start(lua_State *L, uint64_t slot, int index, uint64_t ticket)
 {
   struct parcel parcel;
   index = lua_absindex(L, index);
@@ -336,7 +344,8 @@ int target_write_start(lua_State *L, uint64_t slot, int index)
     heap_set(&slot_at(slot)->start_size, message->size);
     heap_set(&slot_at(slot)->start_block, message->block);
     heap_end();
-    parcel_sent(&parcel, 1);
+    parcel_passed(&parcel, 1, ticket);
+    if (end_any()) status = end_promise(ticket, slot);
   }
   parcel_drop(&parcel);
   return status;

@@ -19,8 +19,10 @@ void target_open(lua_State *L);
 void target_enter(uint64_t slot, uint64_t generation);
 
 /* Forks a prepared child that calls the function below `arguments` values at
-   the top, which are popped. Returns in the parent only. 0 or -errno. */
-int target_fork(lua_State *L, struct child *child, int arguments);
+   the top, which are popped; it has the ends of pipes that are marked with the
+   ticket. Returns in the parent only. 0 or -errno. */
+int target_fork(lua_State *L, struct child *child, int arguments,
+                uint64_t ticket);
 
 /* Calls the function below `arguments` values at the top, in a fresh
    coroutine, and ends with what came of it. */
@@ -34,8 +36,9 @@ _Noreturn void target_start(lua_State *L);
 void target_read_start(lua_State *L);
 
 /* Encodes a start block for a child: the settings of this state, then the
-   table at `index`. 0, or a status with the error value pushed. */
-int target_write_start(lua_State *L, uint64_t slot, int index);
+   table at `index`; the ends of pipes in it are marked with the ticket. 0, or
+   -errno, or a status with the error value pushed. */
+int target_write_start(lua_State *L, uint64_t slot, int index, uint64_t ticket);
 
 /* Ends a child: joins its children, flushes, _exit. */
 _Noreturn void target_exit(int status);

@@ -246,10 +246,161 @@ local function test_errors()
     select(2, reports:gsub("Process Process%-%d:\n", "")) == 3, reports)
 end
 
+local HISTOGRAM = [[
+62 b                 6  54.5%  ########################################
+0a newline           2  18.2%  #############
+20 space             2  18.2%  #############
+00 -                 1   9.1%  ######
+11 bytes in 3 files
+]]
+
+local function test_histogram()
+  with_files({ ["a"] = "bb b\n", ["deep/b"] = "bbb \0\n", ["empty"] = "" },
+  function(directory)
+    local output, status = run("histogram", "3 " .. directory)
+    check("histogram counts bytes", status == 0
+      and output:sub(1, #HISTOGRAM) == HISTOGRAM, output)
+  end)
+  local include = "/usr/include/lua5.4 /usr/include/stdio.h"
+  local expected = without_times(run("histogram", "1 " .. include))
+  local size = files.run("cat $(find -H " .. include
+    .. " -type f) | wc -c"):match "%d+"
+  check("histogram in one process",
+    contains(expected, "\n" .. size .. " bytes in "), expected)
+  local output, status = run("histogram", "4 " .. include)
+  check("histogram in four processes",
+    status == 0 and without_times(output) == expected, output)
+  check_usage("histogram", "0")
+  check_usage("histogram", "2 /nowhere")
+end
+
+-- In PPM; then what is piped to the program that makes a PNG of it.
+local function check_pictures(folder)
+  local output, status = run("mandelbrot", folder .. "/one.ppm 200 1")
+  check("mandelbrot in one process", status == 0
+    and contains(output, "200 x 150 pixels"), output)
+  local one = files.read(folder .. "/one.ppm")
+  local head = "P6 200 150 255\n"
+  check("mandelbrot writes a PPM", one:sub(1, #head) == head
+    and #one == #head + 3 * 200 * 150, #one)
+  local middle = #head + 3 * (75 * 200 + 130)
+  check("mandelbrot: the middle is in the set, a corner is not",
+    one:sub(middle + 1, middle + 3) == "\0\0\0"
+    and one:sub(#head + 1, #head + 3) ~= "\0\0\0", "")
+  output, status = run("mandelbrot", folder .. "/three.ppm 200 3")
+  check("mandelbrot in three processes",
+    status == 0 and files.read(folder .. "/three.ppm") == one, output)
+  files.run("chmod +x " .. folder .. "/pnmtopng")
+  output, status = files.run(("PATH=%s:$PATH %s %smandelbrot.lua %s 200 2"
+    ):format(folder, files.quote(program), files.quote(examples),
+    folder .. "/two.png"))
+  check("mandelbrot pipes to pnmtopng",
+    status == 0 and files.read(folder .. "/two.png") == one, output)
+end
+
+local function test_mandelbrot()
+  with_files({ pnmtopng = "#!/bin/sh\ncat\n" }, function(directory)
+    check_pictures((directory:gsub("'", "")))
+  end)
+  check_usage("mandelbrot", "/tmp/none.ppm 0")
+  check_usage("mandelbrot", "/tmp/none.ppm 100 few")
+  check_usage("mandelbrot", "/nowhere/none.ppm")
+end
+
+local function test_matmul()
+  for _, arguments in ipairs{ "60 3", "5 1", "7 4", "1 2" } do
+    local output, status = run("matmul", arguments)
+    check("matmul " .. arguments, status == 0
+      and contains(output, "All products are equal.")
+      and select(2, output:gsub("beside multiplying", "")) == 4, output)
+  end
+  check_usage("matmul", "0")
+  check_usage("matmul", "10 x")
+end
+
+-- Pages that lead to each other, some of them not to be seen as links.
+local SITE = {
+  ["index.html"] = "<a href='a.html'>1</a> <a href=\"deep/b.html?x#y\">2</a>"
+    .. "<A HREF='missing.html'> <a href='mailto:me@example.com'>"
+    .. "<a href='http://127.0.0.1:1/elsewhere.html'>",
+  ["a.html"] = "<a href='/'> <a href='#top'> <a href='deep/b.html'>",
+  ["deep/b.html"] = "<a href='../a.html'> <a href='c%20c.html'>"
+    .. "<a href='../../../etc/passwd'>",
+  ["deep/c c.html"] = "<a href='b.html'> <a href='gone.html'>",
+  ["alone.html"] = "<a href='nobody/comes/here.html'>",
+}
+
+local CRAWLED = [[
+dead links:
+  /deep/gone.html: 404
+  /etc/passwd: 404
+  /missing.html: 404
+4 pages, %d bytes, 3 dead links
+]]
+
+local function test_crawler()
+  local bytes = 0
+  for name, page in pairs(SITE) do
+    if name ~= "alone.html" then bytes = bytes + #page end
+  end
+  local expected = CRAWLED:format(bytes)
+  with_files(SITE, function(directory)
+    for count = 1, 5, 2 do
+      local output, status = run("crawler", directory .. " " .. count)
+      check("crawler with " .. count, status == 0
+        and output:sub(1, #expected) == expected, output)
+    end
+  end)
+  local output, status = run("crawler", "made 3")
+  check("crawler of pages that it makes", status == 0
+    and output:find "%d+ pages, %d+ bytes, %d+ dead links\n3 workers", output)
+  output, status = run "crawler"
+  check("crawler of what there is", status == 0
+    and output:find "\n%d+ workers, ", output)
+  check_usage("crawler", "/nowhere")
+  check_usage("crawler", "made 0")
+end
+
+-- Every philosopher but one eats all its meals, each in its turn, and the two
+-- neighbours of that one find its forks.
+local function check_dinner(arguments, philosophers, meals)
+  local output, status = run("dining", arguments)
+  local end_line = ("\n%d philosophers had %d meals each, and nobody "
+    .. "starved.\n"):format(philosophers - 1, meals)
+  check("dining ends " .. arguments, status == 0
+    and output:sub(-#end_line) == end_line, output)
+  check("dining begins " .. arguments,
+    output:find "^All are seated%.\n%a+ +holds two forks", output)
+  local had, last = {}, 0
+  for name, meal in output:gmatch "(%a+) +eats, (%d+) of " do
+    if tonumber(meal) ~= (had[name] or 0) + 1 then last = -1 end
+    had[name] = tonumber(meal)
+  end
+  for _, count in pairs(had) do
+    if count == meals then last = last + 1 end
+  end
+  check("dining feeds " .. arguments, last == philosophers - 1, output)
+  check("dining finds " .. arguments,
+    select(2, output:gsub("finds fork %d abandoned", "")) == 2, output)
+end
+
+local function test_dining()
+  check_dinner("", 5, 3)
+  check_dinner("3 10", 3, 10)
+  check_dinner("9 1", 9, 1)
+  check_usage("dining", "2")
+  check_usage("dining", "5 none")
+end
+
 test_tutorial()
 test_wordcount()
 test_primes()
 test_pipeline()
 test_errors()
+test_histogram()
+test_mandelbrot()
+test_matmul()
+test_crawler()
+test_dining()
 print(("%d passed, %d failed"):format(passed, failed))
 os.exit(failed == 0)

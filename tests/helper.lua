@@ -238,6 +238,10 @@ local function warm_up()
   for _, method in ipairs(helper.methods) do
     mp.get_context(method).run(nothing):result()
   end
+  local queue = mp.Queue() -- a socket to wait with, one to tell others with
+  mp.wait({ queue }, 0.001)
+  queue:fileno()
+  queue:put(1)
 end
 
 local children_before, descriptors_before, resident_before

@@ -2,12 +2,20 @@
 -- A context has everything that the module has; what it makes starts its way.
 -- SPDX-License-Identifier: MIT
 
+local barrier = require "moonfork.barrier"
+local array = require "moonfork.array"
 local codec = require "moonfork.codec"
+local condition = require "moonfork.condition"
+local connection = require "moonfork.connection"
 local core = require "moonfork.core.process"
+local dict = require "moonfork.dict"
 local errors = require "moonfork.errors"
+local manager = require "moonfork.manager"
 local process = require "moonfork.process"
 local queue = require "moonfork.queue"
+local sync = require "moonfork.sync"
 local system = require "moonfork.system"
+local wait = require "moonfork.core.wait"
 
 local context = {}
 local methods = { "fork", "spawn", "forkserver" }
@@ -28,12 +36,24 @@ end
 
 -- What is the same in all contexts.
 local shared = {
+  Array = array.Array,
+  Barrier = barrier.Barrier,
+  BoundedSemaphore = sync.BoundedSemaphore,
+  Condition = condition.Condition,
+  Dict = dict.Dict,
+  Event = sync.Event,
+  Lock = sync.Lock,
+  Pipe = connection.Pipe,
   Queue = queue.Queue,
+  RLock = sync.RLock,
+  Semaphore = sync.Semaphore,
+  Value = array.Value,
   active_children = process.active_children,
   cpu_count = system.cpu_count,
   current_process = process.current_process,
   decode = codec.decode,
   encode = codec.encode,
+  freeze = system.freeze,
   is_main = process.is_main,
   is_remote_error = errors.is_remote_error,
   main = process.main,
@@ -42,6 +62,7 @@ local shared = {
   register = codec.register,
   sleep = system.sleep,
   version = system.version,
+  wait = wait.wait,
 }
 
 ---The context of a start method.
@@ -92,6 +113,11 @@ local function make(method)
   end
   function made.get_start_method()
     return method or current
+  end
+  -- The server keeps nothing of this process: it is never its copy.
+  function made.Manager()
+    return manager.create(made.get_start_method() == "forkserver"
+      and "forkserver" or "spawn")
   end
   return made
 end

@@ -9,7 +9,8 @@ local system = require "moonfork.core.system"
 
 local process = {}
 
-local options_known = { target = true, args = true, name = true, daemon = true }
+local options_known = { target = true, args = true, name = true, daemon = true,
+  keep = true }
 local MOST_ARGUMENTS <const> = 250000 -- what Lua's stack holds with ease
 local LONGEST_NAME <const> = 63 -- SLOT_NAME of host/slot.h
 local counter = 0
@@ -51,8 +52,8 @@ local function check_options(options, level)
   end
   for name in pairs(options) do
     if not options_known[name] then
-      error(("Process: unknown option '%s'; it knows target, args, name and "
-             .. "daemon"):format(tostring(name)), level)
+      error(("Process: unknown option '%s'; it knows target, args, name, "
+             .. "daemon and keep"):format(tostring(name)), level)
     end
   end
   if not is_callable(options.target) then
@@ -61,6 +62,7 @@ local function check_options(options, level)
   check_type(options, "args", "table", level)
   check_type(options, "name", "string", level)
   check_type(options, "daemon", "boolean", level)
+  check_type(options, "keep", "boolean", level)
   check_name(options.name or "", level)
 end
 
@@ -70,7 +72,7 @@ local function next_name()
 end
 
 ---Makes a process, not yet started.
----@param options table `target`, `args`, `name`, `daemon`
+---@param options table `target`, `args`, `name`, `daemon`, `keep`
 ---@param method string "fork", "spawn" or "forkserver"
 ---@param level integer? whose line errors name, as in `error`
 ---@return moonfork.Process process
@@ -82,6 +84,7 @@ function process.create(options, method, level)
     target = options.target,
     args = args,
     count = count_arguments(args, level),
+    keep = options.keep,
   }
   return core.new(options.name or next_name(), options.daemon, method, start)
 end

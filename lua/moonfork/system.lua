@@ -51,6 +51,7 @@ function system.cpu_count()
 end
 
 -- These are C: host/lsystem.c. types/system.lua says what they do.
+system.freeze = core.freeze
 system.sleep = core.sleep
 system.now = core.now
 

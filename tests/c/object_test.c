@@ -235,6 +235,52 @@ static void test_orphans_that_never_ran(void **state)
   object_release(holder);
 }
 
+/* What is exclusive is not inherited, it is given. */
+static void test_what_is_exclusive(void **state)
+{
+  (void)state;
+  uint64_t holder, object, slot, given;
+  assert_int_equal(object_create(100, &object), 0);
+  object_set_exclusive(OBJECT_TYPES - 1);
+  assert_int_equal(object_hold_new(object, OBJECT_TYPES - 1, 0, &holder), 0);
+  assert_true(object_is_exclusive(object));
+  assert_int_equal(slot_create(&slot), 0);
+  assert_int_equal(object_inherit(slot_at(slot)), 0);
+  assert_true(object_at(object)->count == 1);
+  assert_true(object_count_held(slot_at(slot), object) == 0);
+  assert_int_equal(object_give(slot_at(slot), object, &given), 0);
+  assert_true(object_at(object)->count == 2);
+  assert_true(object_count_held(slot_at(slot), object) == 1);
+  assert_true(object_count_held(slot_self, object) == 1);
+  assert_int_equal(check_heap(stderr), 0);
+  object_release(holder);
+  assert_true(object_count_held(slot_self, object) == 0);
+  object_reap(slot_at(slot));
+  object_free_slot(slot);
+}
+
+/* What it was to run holds it too, until it is reaped. */
+static void test_a_start_block_refers(void **state)
+{
+  (void)state;
+  uint64_t holder, object = make(&holder), slot, block;
+  assert_int_equal(slot_create(&slot), 0);
+  assert_int_equal(
+      alloc_block(OBJECT_REFERENCES(1), BLOCK_BYTES, &slot_self->owned, &block),
+      0);
+  object_refer(block, object);
+  heap_begin();
+  alloc_unlink_in_transaction(block);
+  heap_set(&slot_at(slot)->start_block, block);
+  heap_end();
+  assert_true(object_count_held(slot_at(slot), object) == 1);
+  object_reap(slot_at(slot));
+  assert_true(slot_at(slot)->start_block == 0);
+  assert_true(object_at(object)->count == 1);
+  object_free_slot(slot);
+  object_release(holder);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -249,6 +295,8 @@ int main(void)
       SUPPORT_TEST(test_nothing_to_inherit),
       SUPPORT_TEST(test_orphans),
       SUPPORT_TEST(test_orphans_that_never_ran),
+      SUPPORT_TEST(test_what_is_exclusive),
+      SUPPORT_TEST(test_a_start_block_refers),
   };
   return cmocka_run_group_tests(tests, support_open, NULL);
 }

@@ -30,10 +30,14 @@
 #include "check.h"
 #include "clock.h"
 #include "defs.h"
+#include "event.h"
+#include "dict.h"
 #include "fdio.h"
 #include "heap.h"
+#include "lock.h"
 #include "object.h"
 #include "queue.h"
+#include "semaphore.h"
 #include "slot.h"
 
 #define LIMIT 60 /* seconds that a test may take before it counts as hung */
@@ -129,6 +133,10 @@ static UNUSED int support_open(void **state)
 {
   (void)state;
   queue_setup();
+  lock_setup();
+  semaphore_setup();
+  event_setup();
+  dict_setup();
   return slot_open() == 0 && fdio_reserve() == 0 ? 0 : -1;
 }
 

@@ -23,7 +23,8 @@ function TestQueue:tearDown()
 end
 
 local methods = { "put", "get", "put_many", "get_many", "size", "empty",
-  "full", "close", "iter", "task_done", "join" }
+  "full", "close", "iter", "task_done", "join",
+  "fileno" }
 
 function TestQueue:test_is_a_userdata_of_its_name()
   lu.assertEquals(type(self.q), "userdata")

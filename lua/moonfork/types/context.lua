@@ -39,6 +39,106 @@ function mp.run(f, ...) end
 ---@return moonfork.Queue queue empty
 function mp.Queue(maxsize) end
 
+---Starts a server process that holds ordinary Lua objects for all processes,
+---which use them by proxies. It starts fresh (under the start method
+---`forkserver` by the forkserver, else by exec), whatever this process holds.
+---Raises when it cannot start.
+---@return moonfork.Manager manager with no objects in it
+function mp.Manager() end
+---Makes a lock, which nobody holds. It is passed to other processes as a queue
+---is, and works between all that have it. Raises when there is no shared memory
+---left, as do all that follow.
+---@return moonfork.Lock lock free
+function mp.Lock() end
+
+---Makes a lock that its holder may acquire again.
+---@return moonfork.RLock rlock free
+function mp.RLock() end
+
+---Makes a semaphore. Raises for a negative number of units.
+---@param units integer? how many there are at first; 1 when it is left out
+---@return moonfork.Semaphore semaphore with so many units
+function mp.Semaphore(units) end
+
+---Makes a semaphore that never has more units than at first: to release more
+---than were acquired raises.
+---@param units integer? how many there are; 1 when it is left out
+---@return moonfork.Semaphore semaphore with so many units
+function mp.BoundedSemaphore(units) end
+
+---Makes an event.
+---@return moonfork.Event event not set
+function mp.Event() end
+---Makes an array of numbers in shared memory, which all processes that it is
+---passed to see and change. Raises for numbers that the type cannot hold, with
+---their place, and when there is not so much memory.
+---@param type string "i8" to "i64", "u8" to "u64", "f32" or "f64"
+---@param content integer|table|moonfork.Array how many zeros, or the numbers
+---@return moonfork.Array array of as many elements for good
+function mp.Array(type, content) end
+
+---Makes a single number in shared memory. Raises for one that the type cannot
+---hold.
+---@param type string as for `mp.Array`
+---@param value number? what it is at first; 0 unless given
+---@return moonfork.Value value `value.value` is the number
+function mp.Value(type, value) end
+---Makes a pipe between two processes: what is sent at one end is received at
+---the other. Each end belongs to one process; see `moonfork.Connection`.
+---
+---Raises for an option that it does not know, and when there is no shared
+---memory left.
+---@param options { duplex: boolean? }? duplex = false: it carries one way only
+---@return moonfork.Connection first receives only, unless the pipe is duplex
+---@return moonfork.Connection second sends only, unless the pipe is duplex
+function mp.Pipe(options) end
+
+---Waits until any of several is ready, and gives those that are, in the order
+---of the list; one that stands in it twice is given twice. Ready is:
+---
+---- a process that has ended;
+---- a queue in which there is a message, or that is closed;
+---- an event that is set, or was set and cleared since the call;
+---- a connection from which something can be read, or whose other end is gone;
+---- a descriptor, given as an integer, that is readable, at its end, or broken.
+---
+---Nothing is taken: another process may be quicker to do so, so get with a
+---timeout of 0. All that wait for the same are woken.
+---
+---Raises, before it waits, for a value of another type, a process that was not
+---started here, and a descriptor that is not open, with its place in the list.
+---Of an empty list nothing can become ready: without a timeout that is said at
+---once.
+---@param list table what to wait for, from 1 to `#list`
+---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@return table ready those that are ready; empty when the time is up
+function mp.wait(list, timeout) end
+
+---Makes a condition. Raises when `lock` is neither a Lock nor an RLock.
+---@param lock moonfork.Lock|moonfork.RLock? what it waits without; nil: an
+---RLock of its own
+---@return moonfork.Condition condition that nobody waits for
+function mp.Condition(lock) end
+
+---Makes a barrier. Raises when `parties` is not positive.
+---
+---The action is a function without arguments; what it returns is ignored. The
+---process that makes the barrier and those forked from it run it as it is. To
+---others it travels with the barrier, by value, as it is when the barrier is
+---sent for the first time; that raises when it cannot be sent.
+---@param parties integer how many have to come
+---@param action function? called by the last to come, before all go on
+---@param timeout number? seconds that `wait` takes when it is given none; nil:
+---for ever
+---@return moonfork.Barrier barrier at which nobody waits
+function mp.Barrier(parties, action, timeout) end
+---Makes a table that processes share. Any process that holds it may read and
+---write; it is passed to one as a queue is.
+---
+---Raises for any argument, and when there is no shared memory left.
+---@return moonfork.Dict dict empty
+function mp.Dict() end
+
 ---This process.
 ---@return moonfork.CurrentProcess process its name, its pid, its kind
 function mp.current_process() end

@@ -6,11 +6,12 @@
 ---@class moonfork.core.process
 local process = {}
 
----Makes a process. `start` holds target, args and count until it starts.
+---Makes a process. `start` holds target, args, count and keep (whether the ends
+---of pipes stay here too) until it starts.
 ---@param name string what it is called
 ---@param daemon boolean? whether it is a daemon
 ---@param method string "fork", "spawn" or "forkserver"
----@param start { target: any, args: table, count: integer } what it will call
+---@param start table what it will call
 ---@return moonfork.Process process not yet started
 function process.new(name, daemon, method, start) end
 
@@ -53,6 +54,28 @@ function system.parent() end
 ---@return true|nil ended
 ---@return string? reason "timeout"
 function system.parent_join(timeout) end
+
+---How many references there are to a shared object, in all processes and
+---messages.
+---@param handle userdata a queue, an event...
+---@return integer count at least 1
+function system.references(handle) end
+
+---What `lives` knows this process by.
+---@return integer slot
+---@return integer generation
+function system.identity() end
+
+---Tells whether the process that `identity` named has not ended.
+---@param slot integer
+---@param generation integer
+---@return boolean yes
+function system.lives(slot, generation) end
+
+---A table with weak keys that no walk over values comes upon, for what must not
+---be sent, or given to a child, along with something else.
+---@return table private
+function system.private() end
 
 ---The name of a signal.
 ---@param signal integer its number

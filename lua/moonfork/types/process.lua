@@ -81,6 +81,7 @@ function Process:close() end
 ---@field args table? its arguments; `args.n` of them, if set, nil included
 ---@field name string? "Process-N" unless given; cut to 63 bytes
 ---@field daemon boolean? true makes a daemon
+---@field keep boolean? true leaves this process the ends of pipes that it gives
 
 ---This process, as `mp.current_process` gives it.
 ---@class moonfork.CurrentProcess

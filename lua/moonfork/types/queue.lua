@@ -86,3 +86,17 @@ function Queue:task_done() end
 ---@return true|nil done true when all have been dealt with
 ---@return string? reason "timeout" when some have not
 function Queue:join(timeout) end
+
+---A descriptor that is readable while something can be got or the queue is
+---closed, for an event loop of another library; `mp.wait` needs none. It is
+---made at the first call, stays the same in this process, and is closed when
+---the queue's value is collected: keep the queue. A forked child has to ask for
+---its own.
+---
+---When it is readable, get with a timeout of 0, as it may stay so though
+---another process was quicker; only a get, `get_many` or `iter` of this process
+---settles it again. When one that puts is killed in the very moment between its
+---message and the notice of it, the notice comes when its parent sees that it
+---has ended. Raises when there is no descriptor left.
+---@return integer fd only to be polled; never read, written or closed
+function Queue:fileno() end

@@ -1,0 +1,131 @@
+---@meta
+-- types/sync.lua - locks, semaphores and events: host/lsync.c.
+-- SPDX-License-Identifier: MIT
+
+---A lock between processes, made by `mp.Lock`. One process at a time holds it.
+---
+---A holder that ends without releasing it, in whichever way (it was killed, it
+---raised, its target returned, `os.exit`), counts as dead: the lock is free
+---then, and the next one that acquires it is told `"abandoned"`, once. What the
+---lock protects may have been left half-way. A forked child does not hold what
+---its parent holds.
+---
+---A handle that is collected while this process holds the lock releases
+---nothing: use `guard` or `with`.
+---@class moonfork.Lock
+local Lock = {}
+
+---Acquires it, and waits while another process holds it. Raises when this
+---process holds it already, whatever the timeout: it could only hang.
+---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@return true|nil acquired true when this process holds it now
+---@return string? reason "abandoned" when the last holder died; or "timeout"
+function Lock:acquire(timeout) end
+
+---Releases it. Raises when this process does not hold it.
+function Lock:release() end
+
+---Acquires it for a scope: `local g <close> = lock:guard()`. Where the scope
+---ends, in whichever way, it is released. At the timeout the variable is nil,
+---which may be to be closed too. Raises what `acquire` raises.
+---@param timeout number? seconds
+---@return moonfork.Guard|nil guard nil at the timeout
+---@return string? reason "timeout"
+function Lock:guard(timeout) end
+
+---Calls `f` while holding the lock. It is released when `f` returns, and when
+---it raises: the error is passed on as it is. Raises what `acquire` raises. To
+---be told that the lock was abandoned, use `guard`.
+---@param f function what to call
+---@param ... any its arguments
+---@return any ... its results
+function Lock:with(f, ...) end
+
+---A lock that its holder may acquire again, made by `mp.RLock`; it is free when
+---it was released as often. In all else it is as `mp.Lock`.
+---@class moonfork.RLock
+local RLock = {}
+
+---Acquires it, or acquires it once more.
+---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@return true|nil acquired true when this process holds it now
+---@return string? reason "abandoned" when the last holder died; or "timeout"
+function RLock:acquire(timeout) end
+
+---Releases it once. Raises when this process does not hold it.
+function RLock:release() end
+
+---Acquires it for a scope; see `lock:guard`.
+---@param timeout number? seconds
+---@return moonfork.Guard|nil guard nil at the timeout
+---@return string? reason "timeout"
+function RLock:guard(timeout) end
+
+---Calls `f` while holding it; see `lock:with`.
+---@param f function what to call
+---@param ... any its arguments
+---@return any ... its results
+function RLock:with(f, ...) end
+
+---What a scope has acquired, by `guard`: a lock, or a unit of a semaphore.
+---@class moonfork.Guard
+---@field abandoned boolean true when the lock's last holder died holding it
+local Guard = {}
+
+---Releases it before the scope ends. Does nothing when that was done before;
+---raises when the lock was released by other means.
+function Guard:close() end
+
+---A number of units that processes share, made by `mp.Semaphore` or
+---`mp.BoundedSemaphore`. Units belong to no process: any may release, and what
+---a process that is no more had acquired stays taken.
+---@class moonfork.Semaphore
+local Semaphore = {}
+
+---Takes a unit, and waits while there is none.
+---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@return true|nil acquired true when it has one
+---@return string? reason "timeout"
+function Semaphore:acquire(timeout) end
+
+---Gives units, and wakes as many who wait. Raises when `units` is not positive,
+---and when there would be more units than a bounded semaphore was made with (or
+---than 9223372036854775807); then it gives none.
+---@param units integer? how many; 1 when it is left out
+function Semaphore:release(units) end
+
+---How many units there are, at the moment of the call.
+---@return integer units 0 when the next one would wait
+function Semaphore:value() end
+
+---Takes a unit for a scope: `local g <close> = semaphore:guard()`.
+---@param timeout number? seconds
+---@return moonfork.Guard|nil guard nil at the timeout
+---@return string? reason "timeout"
+function Semaphore:guard(timeout) end
+
+---Calls `f` with a unit taken, which is given back when `f` returns or raises.
+---@param f function what to call
+---@param ... any its arguments
+---@return any ... its results
+function Semaphore:with(f, ...) end
+
+---A flag that any process sets and any number wait for, made by `mp.Event`.
+---@class moonfork.Event
+local Event = {}
+
+---Sets it. All who wait go on, also when it is cleared at once.
+function Event:set() end
+
+---Clears it. Who calls `wait` from now on waits.
+function Event:clear() end
+
+---Tells whether it is set, at the moment of the call.
+---@return boolean yes false for a new event
+function Event:is_set() end
+
+---Waits until it is set.
+---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
+---@return true|nil set true when it is, or was while this waited
+---@return string? reason "timeout"
+function Event:wait(timeout) end
