@@ -119,9 +119,9 @@ uint64_t heap_resident(void)
   return (uint64_t)status.st_blocks * 512;
 }
 
-/* Sleeps until it has the lock. The wake-up may be lost: with one that is killed
-   when it has released the lock or was woken for it, while another takes it.
-   Then the C library would sleep until somebody has to wait again. */
+/* Sleeps until it has the lock. A wake-up may be lost, with one that is killed
+   as it has released the lock or was woken for it, while another takes it. Then
+   the C library would sleep until somebody has to wait again. */
 static int sleep_for(pthread_mutex_t *lock)
 {
   int rc;

@@ -9,23 +9,13 @@
 #include "futex.h"
 #include "slot.h"
 
-/* Sleeps while word and flag are as they are. One that wakes for a change that
-   is known already may be late to clear the flag, so late that ours is set: then
-   nobody would know of us. So the kernel compares the flag as well. */
-static int sleep_announced(_Atomic uint32_t *flags, _Atomic uint32_t *word,
-                           uint32_t seen, int64_t deadline)
-{
-  uint32_t set = atomic_fetch_or(flags, BELL_SLEEPERS) | BELL_SLEEPERS;
-  const struct futex_word words[] = {{word, seen}, {flags, set}};
-  return futex_wait_any(words, COUNT(words), deadline);
-}
-
 int sleepers_wait(_Atomic uint32_t *flags, _Atomic uint32_t *word,
                   uint32_t seen, int64_t deadline, int patient)
 {
   if (deadline == CLOCK_PAST) return -ETIMEDOUT;
   if (futex_spin(word, seen, patient)) return 0;
-  int rc = sleep_announced(flags, word, seen, deadline);
+  const struct futex_word words[] = {{word, seen}, sleepers_announce(flags)};
+  int rc = futex_wait_any(words, COUNT(words), deadline);
   /* One was woken, others may sleep on: the next to wake must look. */
   if (rc == 0) atomic_fetch_or(flags, BELL_SLEEPERS);
   alloc_trim(&slot_self->owned);

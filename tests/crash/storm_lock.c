@@ -3,8 +3,8 @@
    Victims are replaced at once. Under each lock two numbers are counted up, one
    after the other: whoever finds them unequal, or somebody else's name inside,
    must have been told that the lock was abandoned, and puts it right. Nobody is
-   told so without a kill, and each kill inside is told of. Nobody hangs, and the
-   heap is whole and empty at the end.
+   told so without a kill, and each kill inside is told of. Nobody hangs, and
+   the heap is whole and empty at the end.
    MOONFORK_STORM_KILLS and MOONFORK_STORM_SEED in the environment.
    SPDX-License-Identifier: MIT */
 #define SUPPORT_ALONE
