@@ -16,8 +16,8 @@
 #include "slot.h"
 
 /* Owners whose lives one can sleep on: beside them there are the word of the
-   queue and that of the changes. */
-#define WATCHED (FUTEX_WORDS - 2)
+   queue, its flags, and the word of the changes. */
+#define WATCHED (FUTEX_WORDS - 3)
 
 /* Until a new owner runs under its slot, nobody is woken when it ends; then one
    looks that often, in nanoseconds. */
@@ -51,7 +51,7 @@ int connection_send(struct connection *connection,
 }
 
 /* What tells that there may be other owners, and that one has ended. How many
-   words, at most FUTEX_WORDS - 1; -EPIPE when the other end is gone, -EAGAIN
+   words, at most WATCHED + 1; -EPIPE when the other end is gone, -EAGAIN
    when an owner has ended just now. *until is no later than one must look. */
 static int watch_owners(struct connection *connection, struct futex_word *words,
                         int64_t *until)
@@ -85,12 +85,12 @@ static int doze(struct connection *connection, uint32_t seen, int64_t deadline)
                ? 0
                : -ETIMEDOUT;
   if (futex_spin(words[0].word, seen, !talking)) return 0;
-  atomic_fetch_or(&queue->getters, BELL_SLEEPERS);
+  words[1] = sleepers_announce(&queue->getters);
   int64_t until = deadline;
-  int count = watch_owners(connection, words + 1, &until);
+  int count = watch_owners(connection, words + 2, &until);
   if (count == -EPIPE) connection_shut(connection_pipe(connection));
   if (count < 0) return 0;
-  int rc = futex_wait_any(words, (unsigned)count + 1, until);
+  int rc = futex_wait_any(words, (unsigned)count + 2, until);
   if (rc == -ETIMEDOUT && until != deadline) rc = 0;
   /* One was woken, others may sleep on: the next to wake must look. */
   if (rc == 0) atomic_fetch_or(&queue->getters, BELL_SLEEPERS);

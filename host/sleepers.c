@@ -14,8 +14,8 @@ int sleepers_wait(_Atomic uint32_t *flags, _Atomic uint32_t *word,
 {
   if (deadline == CLOCK_PAST) return -ETIMEDOUT;
   if (futex_spin(word, seen, patient)) return 0;
-  atomic_fetch_or(flags, BELL_SLEEPERS);
-  int rc = futex_wait(word, seen, deadline);
+  const struct futex_word words[] = {{word, seen}, sleepers_announce(flags)};
+  int rc = futex_wait_any(words, COUNT(words), deadline);
   /* One was woken, others may sleep on: the next to wake must look. */
   if (rc == 0) atomic_fetch_or(flags, BELL_SLEEPERS);
   alloc_trim(&slot_self->owned);
