@@ -1,7 +1,7 @@
 /* lock.pml - a Lock changes hands: host/lock.c over a robust mutex of the C
    library's, and what the kernel does for it when its holder dies.
-   LIBRARY=1 is the wait of the C library's own pthread_mutex_lock instead,
-   with which heap_lock (host/heap.c) sleeps.
+   LIBRARY=1 is the wait of the C library's own pthread_mutex_lock instead, with
+   which heap_lock (host/heap.c) sleeps, in slices.
    SPDX-License-Identifier: MIT */
 
 #ifndef PROCESSES
@@ -199,7 +199,14 @@ inline die()
   :: done -> futex_wake_one(MUTEX)
   :: !done
   fi;
-  d_step { pending = false; done = false; slept = false; told = false; seen = 0; bury() }
+  d_step {
+    pending = false;
+    done = false;
+    slept = false;
+    told = false;
+    seen = 0;
+    bury()
+  }
 }
 
 proctype process()

@@ -281,12 +281,13 @@ proctype consumer()
 
 /* ---- the end ---- */
 
-/* queue_close, when all has been put. */
+/* queue_close, when all has been put. Wakes all whatever the flags say: one that
+   was woken may be about to set its flag again. */
 inline queue_close()
 {
   READY && put_lock == 0;
   closed = true;
-#if MISTAKE != 10 /* wakes only if the flag is set, which one may be about to do */
+#if MISTAKE != 10 /* wakes only if the flag is set */
   getters = true;
   putters = true;
 #endif

@@ -40,10 +40,10 @@
 #define AWAKE 0
 #define self _pid
 
-bool killed[PROCESSES + 1];  /* does not one step more */
-bool gone[PROCESSES + 1];    /* ended, or dead and buried by the kernel */
-byte bed[PROCESSES + 1];     /* the futex on which it sleeps; AWAKE */
-byte running = PROCESSES; /* neither asleep nor gone */
+bool killed[PROCESSES + 1]; /* does not one step more */
+bool gone[PROCESSES + 1];   /* ended, or dead and buried by the kernel */
+byte bed[PROCESSES + 1];    /* the futex on which it sleeps; AWAKE */
+byte running = PROCESSES;   /* neither asleep nor gone */
 byte kills;
 
 /* ---- futexes: what the kernel does in one step ---- */
