@@ -135,6 +135,12 @@ static void warm_up(uint64_t offset, size_t size)
     alloc_populate(offset / STEP * STEP, STEP);
 }
 
+/* A large block has just been used. */
+static void note_use(void)
+{
+  atomic_store_explicit(&heap->large_used, clock_now(), memory_order_relaxed);
+}
+
 int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
                 uint64_t *result)
 {
@@ -143,8 +149,7 @@ int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
   heap_end();
   if (rc != 0) return rc;
   uint64_t meta = block_at(*result)->meta;
-  if (is_large(block_class(meta)))
-    atomic_store_explicit(&heap->large_used, clock_now(), memory_order_relaxed);
+  if (is_large(block_class(meta))) note_use();
   if (meta & COLD) warm_up(*result, size);
   return 0;
 }
@@ -179,8 +184,7 @@ void alloc_free(uint64_t offset)
   heap_begin();
   alloc_free_in_transaction(offset);
   heap_end();
-  if (large)
-    atomic_store_explicit(&heap->large_used, clock_now(), memory_order_relaxed);
+  if (large) note_use();
 }
 
 size_t alloc_room(uint64_t offset)
@@ -213,13 +217,22 @@ static uint64_t take_warm(unsigned bin, uint64_t *owned)
   return offset;
 }
 
-/* Gives back all pages of the block but the one with its head. */
-static void punch(uint64_t offset, unsigned bin)
+/* Gives back all pages of the block but the one with its head. Whether the
+   system took them: if not (it may be told not to), they are not zero. */
+static int punch(uint64_t offset, unsigned bin)
 {
   uint64_t from = (offset + sizeof(struct block) + PAGE - 1) / PAGE * PAGE;
   uint64_t end = (offset + alloc_class_size(bin)) / PAGE * PAGE;
-  fallocate(heap_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
-            (off_t)(end - from));
+  return fallocate(heap_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                   (off_t)from, (off_t)(end - from)) == 0;
+}
+
+/* A block of `owned` becomes a cold free one. */
+static void put_cold(uint64_t offset, unsigned bin)
+{
+  alloc_unlink_in_transaction(offset);
+  heap_set(&block_at(offset)->meta, bin);
+  alloc_push_in_transaction(&heap->cold[bin], offset);
 }
 
 /* Gives one warm block back to the system. 0 when there is none to give. */
@@ -230,13 +243,15 @@ static int cool_one(uint64_t *owned, int keep_last)
   uint64_t offset = bin < HEAP_CLASSES ? take_warm(bin, owned) : 0;
   heap_end();
   if (offset == 0) return 0;
-  punch(offset, bin);
+  int punched = punch(offset, bin);
   heap_begin();
-  alloc_unlink_in_transaction(offset);
-  heap_set(&block_at(offset)->meta, bin);
-  alloc_push_in_transaction(&heap->cold[bin], offset);
+  if (punched)
+    put_cold(offset, bin);
+  else
+    alloc_free_in_transaction(offset); /* warm as before */
   heap_end();
-  return 1;
+  if (!punched) note_use(); /* not again at once */
+  return punched;
 }
 
 /* At some moment: the lock is not held. */
