@@ -129,7 +129,7 @@ static void fill(size_t size, uint64_t *blocks, size_t *count)
 
 static void check_exhaustion(void *argument)
 {
-  static uint64_t blocks[1 << 17];
+  static uint64_t blocks[1 << 19];
   const size_t *size = argument;
   struct rlimit limit = {64 * MIB, 64 * MIB};
   uint64_t other;
@@ -143,10 +143,31 @@ static void check_exhaustion(void *argument)
   CHECK(alloc_block(*size, BLOCK_BYTES, &slot_self->owned, &other) == 0);
   CHECK(other == blocks[count / 2]);
   CHECK(alloc_block(*size, BLOCK_BYTES, &slot_self->owned, &other) == -ENOMEM);
-  /* The other arena has room still. */
-  CHECK(alloc_block(*size > 10000 ? 100 : MIB, BLOCK_BYTES, &slot_self->owned,
-                    &other) == 0);
-  CHECK(slot_self->owned == other);
+  /* Large blocks leave room for small ones. */
+  if (*size > 10000)
+    CHECK(alloc_block(100, BLOCK_BYTES, &slot_self->owned, &other) == 0);
+  while (slot_self->owned) alloc_free(slot_self->owned);
+  CHECK(check_heap(stderr) == 0);
+  /* A smaller one takes a block of the same or of a larger class. */
+  for (size_t i = 0; i < count; i++)
+    CHECK(alloc_block(*size / 2, BLOCK_BYTES, &slot_self->owned, &other) == 0);
+  CHECK(check_heap(stderr) == 0);
+  while (slot_self->owned) alloc_free(slot_self->owned);
+}
+
+/* A process whose slot is a large block, as the memory for small ones is used
+   up. */
+static void check_slot_in_large_block(void *argument)
+{
+  struct rlimit limit = {64 * MIB, 64 * MIB};
+  uint64_t other, slot;
+  (void)argument;
+  CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0 && slot_open() == 0);
+  do CHECK(alloc_block(1000, BLOCK_BYTES, &slot_self->owned, &other) == 0);
+  while (other > 32 * MIB);
+  CHECK(slot_create(&slot) == 0 && slot < 32 * MIB);
+  CHECK(slot_lives(slot, slot_at(slot)->block.generation));
+  alloc_free(slot);
   while (slot_self->owned) alloc_free(slot_self->owned);
   CHECK(check_heap(stderr) == 0);
 }
@@ -157,6 +178,7 @@ static int exhaust(void)
   size_t sizes[] = {40, 1000, 100000, 5 * MIB};
   for (size_t i = 0; i < COUNT(sizes); i++)
     if (support_run(check_exhaustion, &sizes[i]) != 0) return 99;
+  if (support_run(check_slot_in_large_block, NULL) != 0) return 99;
   return 0;
 }
 
