@@ -36,8 +36,7 @@ static void clear(struct slot *slot)
 static int is_slot(uint64_t offset, uint64_t generation)
 {
   const struct block *block = heap_at(offset);
-  return offset >= heap->small_end && offset < heap->size - HEAP_HEADER &&
-         block->generation == generation &&
+  return alloc_contains(offset) && block->generation == generation &&
          block_kind(block->meta) == BLOCK_SLOT;
 }
 

@@ -21,6 +21,7 @@ int waiters_add_in_transaction(struct waiters *waiters, uint64_t *waiter)
   heap_set(&self->slot, slot_self_at);
   heap_set(&self->generation, slot_self->block.generation);
   heap_set(&self->told, 0);
+  heap_set((uint64_t *)&self->asleep, 0);
   heap_set(&waiters->last, *waiter);
   return 0;
 }
@@ -52,9 +53,18 @@ _Atomic uint32_t *waiters_word(uint64_t waiter)
   return (_Atomic uint32_t *)&waiter_at(waiter)->told + big_endian;
 }
 
+void waiters_announce_sleep(uint64_t waiter)
+{
+  atomic_store(&waiter_at(waiter)->asleep, 1);
+}
+
+/* After it was told: it sleeps only if it has not seen that, and then this sees
+   that it may sleep. */
 static void wake(uint64_t waiter)
 {
-  futex_wake(waiters_word(waiter), 1);
+  atomic_thread_fence(memory_order_seq_cst);
+  if (atomic_load(&waiter_at(waiter)->asleep))
+    futex_wake(waiters_word(waiter), 1);
 }
 
 /* The first that lives and was not told; or 0. */
