@@ -605,6 +605,21 @@ describe("the descriptor of an end", function()
     end
   end)
 
+  it("bears one that waits in recv and finds more than it takes", function()
+    local a <close>, b = mp.Pipe()
+    local fd = a:fileno()
+    local p = mp.run(function(parent, child_end)
+      assert(helper.eventually(function()
+        return helper.alive(parent) == "S"
+      end))
+      for i = 1, 50 do child_end:send(i) end
+    end, mp.current_process().pid, b)
+    for i = 1, 50 do assert.equal(i, a:recv()) end
+    p:result()
+    assert.same(CLOSED, { a:recv() })
+    assert.same({ fd }, mp.wait({ fd }, 0))
+  end)
+
   it("drives a loop of another's", function()
     local a, b = mp.Pipe()
     local p = mp.run(function()
