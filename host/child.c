@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 #define LINE_BUFFERED 0x200   /* glibc's _IO_LINE_BUF, as of __flbf */
 #define COMMAND 8             /* arguments of a command, at most */
 #define NAME_SIZE 48          /* of a slot's name in one of them */
+#define POLLED 64             /* children that are looked at in one call */
 
 static struct child *running;
 static const char *const *command;
@@ -170,6 +172,34 @@ int child_wait(struct child *child, int64_t deadline)
   }
   reap(child);
   return 0;
+}
+
+static int is_server(const struct child *child)
+{
+  return (slot_at(child->slot)->flags & SLOT_SERVER) != 0;
+}
+
+/* Looks at children from `next` on, some of them. Gives the first of the
+   others. */
+static struct child *reap_some(struct child *next)
+{
+  struct child *some[POLLED];
+  struct pollfd polls[POLLED];
+  nfds_t count = 0;
+  for (; next && count < POLLED; next = next->next) {
+    if (is_server(next)) continue; /* whose end is noticed by its use */
+    some[count] = next;
+    polls[count++] = (struct pollfd){.fd = next->pidfd, .events = POLLIN};
+  }
+  int ready = poll(polls, count, 0);
+  for (nfds_t i = 0; i < count && ready > 0; i++)
+    if (polls[i].revents) child_wait(some[i], CLOCK_PAST);
+  return next;
+}
+
+void child_reap_ended(void)
+{
+  for (struct child *next = running; next;) next = reap_some(next);
 }
 
 int child_watch(struct child *child)

@@ -503,6 +503,25 @@ describe("the end of file", function()
     p:join()
   end)
 
+  it("comes when the end was put where only the dead knew of it", function()
+    for _, ending in ipairs { "kill", "exit" } do
+      local a <close>, b = mp.Pipe()
+      local put = mp.Queue()
+      local p = mp.run(function(kept, how)
+        local own = mp.Queue()
+        own:put(kept)
+        put:put(true)
+        if how == "kill" then mp.Queue():get() end
+        os.exit(0)
+      end, b, ending)
+      put:get()
+      if ending == "kill" then p:kill() end
+      assert.same(CLOSED, { a:recv() })
+      assert.is_true(a:poll())
+      p:join()
+    end
+  end)
+
   it("comes through a chain of processes", function()
     local a, b = mp.Pipe()
     local p = mp.run(function()
