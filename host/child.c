@@ -228,6 +228,14 @@ struct child *child_first(void)
   return running;
 }
 
+int child_pidfd(uint64_t slot, uint64_t generation)
+{
+  for (const struct child *child = running; child; child = child->next)
+    if (child->slot == slot && child->generation == generation)
+      return child->pidfd;
+  return -1;
+}
+
 void child_forget_all(void)
 {
   running = NULL;

@@ -77,6 +77,9 @@ void child_free(struct child *child);
 /* The children that run, a list; those of the parent are not among them. */
 struct child *child_first(void);
 
+/* The pidfd of the running child that has that slot; -1: there is none. */
+int child_pidfd(uint64_t slot, uint64_t generation);
+
 /* In a child: none of the parent's children are its own. */
 void child_forget_all(void);
 

@@ -154,8 +154,17 @@ int connection_is_ready(struct connection *connection)
 
 /* ---- waiting for several ---- */
 
-/* Opens a pidfd of an owner; 0 when it has ended, or has not begun. */
-static int open_owner(const struct connection_peer *owner)
+unsigned connection_owners(struct connection *connection,
+                           struct connection_peer *list, unsigned room)
+{
+  unsigned count;
+  heap_begin();
+  connection_look(connection_other_side(connection), list, room, &count);
+  heap_end();
+  return count;
+}
+
+int connection_open_owner(const struct connection_peer *owner)
 {
   pid_t pid = (pid_t)atomic_load(&slot_at(owner->slot)->pid);
   int fd = pid ? fdio_reserve() : -ESRCH;
@@ -175,13 +184,10 @@ uint32_t connection_changes(struct connection *connection)
 int connection_watch(struct connection *connection, int *pidfds, unsigned room)
 {
   struct connection_peer owners[room];
-  unsigned count;
+  unsigned count = connection_owners(connection, owners, room);
   int opened = 0;
-  heap_begin();
-  connection_look(connection_other_side(connection), owners, room, &count);
-  heap_end();
   for (unsigned i = 0; i < count; i++) {
-    int fd = open_owner(&owners[i]);
+    int fd = connection_open_owner(&owners[i]);
     if (fd < 0) {
       while (opened > 0) fdio_close(pidfds[--opened]);
       return fd;

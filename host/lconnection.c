@@ -11,11 +11,14 @@
 #include "connection.h"
 #include "defs.h"
 #include "end.h"
+#include "fdio.h"
 #include "futex.h"
+#include "heap.h"
 #include "interrupt.h"
 #include "lsupport.h"
 #include "object.h"
 #include "parcel.h"
+#include "waitable.h"
 
 /* new(duplex): both ends. */
 static int l_new(lua_State *L)
@@ -218,6 +221,63 @@ static int l_close(lua_State *L)
   return 0;
 }
 
+/* ---- together with other things: mp.wait ---- */
+
+static const char *find_source(lua_State *L, int index,
+                               struct waitable_source *source)
+{
+  struct handle *handle = handle_test(L, index);
+  if (handle == NULL) return "not a connection";
+  const char *refusal = end_refusal(handle);
+  if (refusal) return lua_pushfstring(L, "cannot wait for %s", refusal);
+  struct connection *connection = heap_at(handle->id.offset);
+  struct queue *queue = connection_queue(connection);
+  source->object = connection;
+  source->bell = queue ? &queue->bell : NULL;
+  source->flags = queue ? &queue->getters : NULL;
+  return NULL;
+}
+
+static int is_ready(UNUSED lua_State *L, const struct waitable_source *source)
+{
+  return connection_is_ready(source->object);
+}
+
+static void unwatch(struct waitable_source *source)
+{
+  for (unsigned i = 0; i < source->fd_count; i++)
+    if (source->opened >> i & 1) fdio_close(source->fds[i]);
+  source->fd_count = source->opened = 0;
+}
+
+/* Adds the pidfd of an owner; a child's is there already. 0 or -errno. */
+static int watch_owner(struct waitable_source *source,
+                       const struct connection_peer *owner)
+{
+  int own = child_pidfd(owner->slot, owner->generation);
+  int fd = own < 0 ? connection_open_owner(owner) : own;
+  if (fd <= 0) return fd;
+  if (own < 0) source->opened |= 1u << source->fd_count;
+  source->fds[source->fd_count++] = fd;
+  return 0;
+}
+
+static int watch(struct waitable_source *source)
+{
+  struct connection_peer owners[WAITABLE_FDS];
+  uint32_t changes = connection_changes(source->object);
+  if (source->fd_count > 0 && source->seen == changes) return 0;
+  unwatch(source);
+  source->seen = changes;
+  unsigned count = connection_owners(source->object, owners, WAITABLE_FDS);
+  int rc = 0;
+  for (unsigned i = 0; i < count && rc == 0; i++)
+    rc = watch_owner(source, &owners[i]);
+  return rc;
+}
+
+static const struct waitable waitable = {find_source, is_ready, watch, unwatch};
+
 int luaopen_moonfork_core_connection(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -232,6 +292,7 @@ int luaopen_moonfork_core_connection(lua_State *L)
   };
   static const luaL_Reg metamethods[] = {{"__close", l_close}, {NULL, NULL}};
   handle_new_type(L, OBJECT_CONNECTION, methods, metamethods);
+  waitable_set(L, -1, &waitable);
   lua_pop(L, 1);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, l_new);

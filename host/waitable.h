@@ -19,7 +19,8 @@ struct waitable_source {
   _Atomic uint32_t *flags; /* of the bell */
   int fds[WAITABLE_FDS];
   unsigned fd_count;
-  uint64_t seen; /* the type's own */
+  unsigned opened; /* those of them that `watch` has opened: bits */
+  uint64_t seen;   /* the type's own */
 };
 
 /* What differs from one type to another. */

@@ -388,6 +388,37 @@ static void test_ringer_without_descriptors(void **state)
   drop_thing();
 }
 
+#define NO_RIGHT 42 /* exit code */
+
+static void ring_elsewhere(void *argument)
+{
+  struct thing *thing = heap_at(thing_at);
+  (void)argument;
+  if (unshare(CLONE_NEWNET) != 0) _exit(NO_RIGHT);
+  change(thing);
+  CHECK(count_listeners(thing) == 1);
+}
+
+/* One in another network namespace reaches no ear; but it forgets none, and
+   those who do reach it ring it. */
+static void test_other_namespace(void **state)
+{
+  (void)state;
+  struct bell_ear ear;
+  uint64_t listener;
+  struct thing *thing = make_thing();
+  listen_to(thing, &ear, &listener);
+  int status = support_join(support_start(ring_elsewhere, NULL));
+  if (WEXITSTATUS(status) != NO_RIGHT) {
+    assert_int_equal(status, 0);
+    assert_false(hears(&ear, 0));
+  }
+  change(thing);
+  assert_true(hears(&ear, 0));
+  stop(thing, &ear, listener);
+  drop_thing();
+}
+
 /* ---- the dead ---- */
 
 static void listen_and_die(void *argument)
@@ -638,6 +669,7 @@ int main(void)
       SUPPORT_TEST(test_many_ears),
       SUPPORT_TEST(test_closed_by_others),
       SUPPORT_TEST(test_ringer_without_descriptors),
+      SUPPORT_TEST(test_other_namespace),
       SUPPORT_TEST(test_dead_armed),
       SUPPORT_TEST(test_dead_unarmed),
       SUPPORT_TEST(test_destroy),
