@@ -155,9 +155,9 @@ static void reap(const struct child *child)
   alloc_trim(&slot_self->owned);
 }
 
-int child_wait(struct child *child, int64_t deadline)
+/* Waits for the end, then reaps. */
+static int take_end(struct child *child, int64_t deadline)
 {
-  if (child->ended) return 0;
   int rc = process_wait(child->pidfd, deadline, &child->exitcode);
   if (rc == -ECHILD)
     child->exitcode = CHILD_UNKNOWN;
@@ -165,13 +165,19 @@ int child_wait(struct child *child, int64_t deadline)
     return rc;
   child->ended = 1;
   unlink_child(child);
+  reap(child);
+  return 0;
+}
+
+int child_wait(struct child *child, int64_t deadline)
+{
+  int rc = child->ended ? 0 : take_end(child, deadline);
   /* Many may end and be kept for their results: not one descriptor each. */
-  if (!child->watched) {
+  if (rc == 0 && !child->watched) {
     fdio_close(child->pidfd);
     child->pidfd = -1;
   }
-  reap(child);
-  return 0;
+  return rc;
 }
 
 static int is_server(const struct child *child)
@@ -193,7 +199,7 @@ static struct child *reap_some(struct child *next)
   }
   int ready = poll(polls, count, 0);
   for (nfds_t i = 0; i < count && ready > 0; i++)
-    if (polls[i].revents) child_wait(some[i], CLOCK_PAST);
+    if (polls[i].revents) take_end(some[i], CLOCK_PAST);
   return next;
 }
 

@@ -103,7 +103,6 @@ static struct process *check_started(lua_State *L)
 static int wait_for(lua_State *L, struct process *process, int64_t deadline)
 {
   int rc;
-  if (process->child.ended) return 0;
   while ((rc = child_wait(&process->child, deadline)) == -EINTR)
     interrupt_check(L);
   if (rc == 0) keep(L, process, 1, 0);
@@ -114,8 +113,9 @@ static int wait_for(lua_State *L, struct process *process, int64_t deadline)
 static int has_ended(lua_State *L, struct process *process)
 {
   struct child *child = &process->child;
-  if (child->ended) return 1;
-  if (process->state == STATE_NEW || child->owner != slot_self_at) return 0;
+  if (child->ended && child->pidfd < 0) return 1;
+  if (process->state == STATE_NEW || child->owner != slot_self_at)
+    return child->ended;
   if (child_wait(child, CLOCK_PAST) != 0) return 0;
   keep(L, process, 1, 0);
   return 1;
@@ -147,9 +147,9 @@ static void reap_ended(lua_State *L)
   push_running(L);
   lua_pushnil(L);
   while (lua_next(L, -2)) {
-    const struct process *process = lua_touserdata(L, -1);
+    struct process *process = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    if (process->child.ended) keep(L, process, -1, 0);
+    if (process->child.ended) has_ended(L, process);
   }
   lua_pop(L, 1);
 }
