@@ -170,6 +170,7 @@ int handle_push(lua_State *L, struct handle_id id)
   if (push_old(L, id)) return 0;
   int type = object_type(id.offset, id.generation);
   if (type < 0) return type;
+  if (types[type] == NULL) return -ESTALE; /* a part of others, never sent */
   struct handle *handle = handle_new(L, (unsigned)type);
   uint64_t holder;
   int rc = object_hold(id.offset, id.generation, &holder);

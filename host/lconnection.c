@@ -7,10 +7,12 @@
 
 #include "bindings.h"
 #include "child.h"
+#include "clock.h"
 #include "connection.h"
 #include "defs.h"
 #include "end.h"
 #include "fdio.h"
+#include "futex.h"
 #include "heap.h"
 #include "interrupt.h"
 #include "lsupport.h"
@@ -136,6 +138,36 @@ static int answer(lua_State *L, int rc)
   return lsupport_answer(L, rc == -EPIPE ? "closed" : "timeout");
 }
 
+/* Until when to wait before the children that have ended are to be reaped, the
+   first time and later: the other end may be gone with one of them. The past
+   when there is no need to wait. */
+static int64_t next_look(struct queue *queue, int64_t deadline, int64_t slice)
+{
+  if (LIKELY(queue_size(queue) > 0)) return CLOCK_PAST;
+  int64_t look = clock_now() + slice;
+  return look < deadline ? look : deadline;
+}
+
+/* Waits for a message, which it takes into the batch, if any, or for the end of
+   file; raises for an interrupt. 0, or as connection_receive. */
+static int wait_for(lua_State *L, struct connection *connection,
+                    struct queue_batch *batch, int64_t deadline)
+{
+  int64_t until, slice = FUTEX_FIRST;
+  int rc;
+  do {
+    until = next_look(connection_queue(connection), deadline, slice);
+    rc = batch ? connection_receive(connection, batch, until)
+               : connection_poll(connection, until);
+    if (rc == -EINTR) interrupt_check(L);
+    if (rc != -ETIMEDOUT || until == deadline) continue;
+    child_reap_ended();
+    slice = FUTEX_SLICE;
+  } while (rc == -EINTR || (rc == -ETIMEDOUT && until != deadline));
+  end_settle(lua_touserdata(L, 1));
+  return rc;
+}
+
 /* Receives one message, of those that are accepted, and pushes its value. */
 static int receive(lua_State *L, int (*accept)(const void *, size_t))
 {
@@ -147,12 +179,7 @@ static int receive(lua_State *L, int (*accept)(const void *, size_t))
                               .max = 1,
                               .accept = accept};
   struct connection *connection = check_receiver(L);
-  struct end *end = lua_touserdata(L, 1);
-  int64_t deadline = lsupport_deadline(L, 2);
-  int rc;
-  while ((rc = connection_receive(connection, &batch, deadline)) == -EINTR)
-    interrupt_check(L);
-  end_settle(end);
+  int rc = wait_for(L, connection, &batch, lsupport_deadline(L, 2));
   if (rc != 0) return answer(L, rc);
   if (item.block == 0)
     parcel_open_inline(L, buffer, item.size);
@@ -174,11 +201,7 @@ static int l_recv_bytes(lua_State *L)
 static int l_poll(lua_State *L)
 {
   struct connection *connection = check_receiver(L);
-  int64_t deadline = lsupport_deadline(L, 2);
-  int rc;
-  while ((rc = connection_poll(connection, deadline)) == -EINTR)
-    interrupt_check(L);
-  end_settle(lua_touserdata(L, 1));
+  int rc = wait_for(L, connection, NULL, lsupport_deadline(L, 2));
   lua_pushboolean(L, rc == 0);
   return 1;
 }

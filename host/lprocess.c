@@ -103,7 +103,6 @@ static struct process *check_started(lua_State *L)
 static int wait_for(lua_State *L, struct process *process, int64_t deadline)
 {
   int rc;
-  if (process->child.ended) return 0;
   while ((rc = child_wait(&process->child, deadline)) == -EINTR)
     interrupt_check(L);
   if (rc == 0) keep(L, process, 1, 0);
@@ -114,8 +113,9 @@ static int wait_for(lua_State *L, struct process *process, int64_t deadline)
 static int has_ended(lua_State *L, struct process *process)
 {
   struct child *child = &process->child;
-  if (child->ended) return 1;
-  if (process->state == STATE_NEW || child->owner != slot_self_at) return 0;
+  if (child->ended && child->pidfd < 0) return 1;
+  if (process->state == STATE_NEW || child->owner != slot_self_at)
+    return child->ended;
   if (child_wait(child, CLOCK_PAST) != 0) return 0;
   keep(L, process, 1, 0);
   return 1;
@@ -138,6 +138,21 @@ static int is_ready(lua_State *L, const struct waitable_source *source)
 }
 
 static const struct waitable waitable = {find_source, is_ready, NULL, NULL};
+
+/* Reaps the children that have ended. Those that nobody asks for are kept no
+   more. */
+static void reap_ended(lua_State *L)
+{
+  child_reap_ended();
+  push_running(L);
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    struct process *process = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (process->child.ended) has_ended(L, process);
+  }
+  lua_pop(L, 1);
+}
 
 /* ---- making and starting ---- */
 
@@ -226,6 +241,7 @@ static int l_start(lua_State *L)
   struct process *process = check_process(L);
   check_startable(L, process);
   lua_settop(L, 1);
+  reap_ended(L);
   uint64_t ticket = end_ticket();
   int arguments = process->method == METHOD_FORK ? push_call(L) : 0;
   if (process->method == METHOD_FORK && end_any())
@@ -398,24 +414,19 @@ static int l_gc(lua_State *L)
   return 0;
 }
 
-/* The running children, in the order of their start. */
+/* The running children. */
 static int l_active(lua_State *L)
 {
   lua_Integer count = 0;
+  lua_settop(L, 0);
+  reap_ended(L);
   lua_newtable(L);
   push_running(L);
-  for (struct child *child = child_first(), *next; child; child = next) {
-    next = child->next;
-    if (slot_at(child->slot)->flags & SLOT_SERVER) continue;
-    lua_rawgetp(L, 2, child);
-    if (child_wait(child, CLOCK_PAST) == 0) {
-      lua_pop(L, 1);
-      lua_pushnil(L);
-      lua_rawsetp(L, 2, child);
-    } else {
+  for (const struct child *child = child_first(); child; child = child->next)
+    if (lua_rawgetp(L, 2, child) == LUA_TUSERDATA)
       lua_rawseti(L, 1, ++count);
-    }
-  }
+    else
+      lua_pop(L, 1); /* a forkserver */
   lua_settop(L, 1);
   return 1;
 }

@@ -13,6 +13,7 @@
 #include "alloc.h"
 #include "bell.h"
 #include "bindings.h"
+#include "child.h"
 #include "clock.h"
 #include "defs.h"
 #include "futex.h"
@@ -149,7 +150,7 @@ static int has_readable(const struct wait *wait, const struct item *item)
   return 0;
 }
 
-/* 0 or -errno. */
+/* How many are readable, or -errno. */
 static int poll_all(struct wait *wait, int64_t time)
 {
   struct timespec length = clock_timespec(time);
@@ -157,7 +158,7 @@ static int poll_all(struct wait *wait, int64_t time)
   if (rc < 0) return -errno;
   for (size_t i = 0; i < wait->count; i++)
     wait->items[i].readable = rc > 0 && has_readable(wait, &wait->items[i]);
-  return 0;
+  return rc;
 }
 
 /* Whether nothing but its descriptors tells of the item. */
@@ -230,7 +231,8 @@ static void arm_all(const struct wait *wait)
 }
 
 /* Sleeps until something may be ready, or for `slice` at most, as a ring may
-   be lost with one that is killed. 0, -ETIMEDOUT, -EINTR, or -EBADF: the ear
+   be lost with one that is killed, and an end of a pipe be gone when its
+   process is reaped. 0, -ETIMEDOUT, -EINTR, or -EBADF: the ear
    was closed by a script that closes what it does not know. */
 static int doze(struct wait *wait, int64_t deadline, int64_t slice)
 {
@@ -238,7 +240,8 @@ static int doze(struct wait *wait, int64_t deadline, int64_t slice)
   if (left == 0) return -ETIMEDOUT;
   if (slot_self) alloc_trim(&slot_self->owned);
   int rc = poll_all(wait, left < slice ? left : slice);
-  if (rc != 0 || wait->polls[0].revents == 0) return rc;
+  if (rc == 0) child_reap_ended();
+  if (rc <= 0 || wait->polls[0].revents == 0) return rc < 0 ? rc : 0;
   if (wait->polls[0].revents & POLLNVAL) return -EBADF;
   arm_all(wait);
   return 0;
@@ -267,7 +270,7 @@ static int64_t wait_once(lua_State *L, struct wait *wait, int64_t deadline)
 {
   fill_polls(wait, -1);
   int rc = wait->polled > 1 ? poll_all(wait, 0) : 0;
-  if (rc != 0) return rc;
+  if (rc < 0) return rc;
   size_t ready = look(L, wait);
   if (ready > 0 || deadline == CLOCK_PAST) return (int64_t)ready;
   return sleep_until(L, wait, deadline);

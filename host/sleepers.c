@@ -28,5 +28,5 @@ void sleepers_wake_some(_Atomic uint32_t *flags, _Atomic uint32_t *word,
   if (atomic_load(flags) & BELL_SLEEPERS &&
       atomic_fetch_and(flags, ~(uint32_t)BELL_SLEEPERS) & BELL_SLEEPERS)
     futex_wake(word, count > INT32_MAX ? INT32_MAX : (int)count);
-  if (atomic_load(flags) & BELL_LISTENERS) bell_ring(bell, flags);
+  if (bell && atomic_load(flags) & BELL_LISTENERS) bell_ring(bell, flags);
 }

@@ -192,6 +192,29 @@ static void test_a_death_before_the_start(void **state)
   leave(0);
 }
 
+static void give_and_die(void *argument)
+{
+  uint64_t slot, holder;
+  (void)argument;
+  CHECK(slot_create(&slot) == 0);
+  CHECK(connection_give(end(1), slot, &holder) == 0);
+  raise(SIGKILL);
+}
+
+/* Whoever waits sees that nobody will start the child, reaped or not. */
+static void test_a_death_before_there_is_a_child(void **state)
+{
+  (void)state;
+  uint64_t n = 0;
+  open_pipe(1);
+  struct support_child child = start_with(give_and_die, 1, 1);
+  leave(1);
+  assert_int_equal(receive_number(0, &n, CLOCK_FOREVER), -EPIPE);
+  assert_true(WIFSIGNALED(support_join(child)));
+  object_reap_orphans();
+  leave(0);
+}
+
 static void receive_till_the_end(void *argument)
 {
   uint64_t n;
@@ -382,6 +405,7 @@ int main(void)
       SUPPORT_TEST(test_the_end_of_file),
       SUPPORT_TEST(test_a_death_is_the_end_of_file),
       SUPPORT_TEST(test_a_death_before_the_start),
+      SUPPORT_TEST(test_a_death_before_there_is_a_child),
       SUPPORT_TEST(test_a_kill_wakes_the_one_who_waits),
       SUPPORT_TEST(test_several_owners),
       SUPPORT_TEST(test_not_inherited),

@@ -235,6 +235,46 @@ static void test_orphans_that_never_ran(void **state)
   object_release(holder);
 }
 
+/* Killed when it had asked another to start a child. */
+static void ask_another(void *argument)
+{
+  const struct support_child *other = argument;
+  uint64_t slot;
+  CHECK(slot_create(&slot) == 0);
+  CHECK(object_inherit(slot_at(slot)) == 0);
+  slot_started_by(slot_at(slot), other->slot,
+                  slot_at(other->slot)->block.generation);
+  raise(SIGKILL);
+}
+
+static void wait_for_a_signal(void *argument)
+{
+  (void)argument;
+  pause();
+}
+
+static void test_orphans_that_another_starts(void **state)
+{
+  (void)state;
+  struct support_child other = support_start(wait_for_a_signal, NULL);
+  uint64_t holder, object = make(&holder);
+  struct support_child child = support_start(ask_another, &other);
+  assert_true(WIFSIGNALED(support_join(child)));
+  uint64_t orphan = slot_self->orphans;
+  uint64_t generation = slot_at(orphan)->block.generation;
+  object_reap_orphans();
+  assert_true(slot_self->orphans == orphan); /* it may yet be started */
+  assert_true(slot_lives(orphan, generation));
+  assert_true(object_at(object)->count == 2);
+  kill(other.pid, SIGKILL);
+  assert_true(WIFSIGNALED(support_join(other)));
+  assert_false(slot_lives(orphan, generation));
+  object_reap_orphans();
+  assert_true(slot_self->orphans == 0);
+  assert_true(object_at(object)->count == 1);
+  object_release(holder);
+}
+
 /* What is exclusive is not inherited, it is given. */
 static void test_what_is_exclusive(void **state)
 {
@@ -295,6 +335,7 @@ int main(void)
       SUPPORT_TEST(test_nothing_to_inherit),
       SUPPORT_TEST(test_orphans),
       SUPPORT_TEST(test_orphans_that_never_ran),
+      SUPPORT_TEST(test_orphans_that_another_starts),
       SUPPORT_TEST(test_what_is_exclusive),
       SUPPORT_TEST(test_a_start_block_refers),
   };

@@ -295,6 +295,28 @@ describe("mp.wait", function()
     r:join()
   end)
 
+  it("sees an end that went with what only a dead process knew of", function()
+    local a <close>, b = mp.Pipe()
+    local put = mp.Queue()
+    local function hold(kept)
+      local own = mp.Queue()
+      own:put(kept)
+      put:put(true)
+      mp.Queue():get()
+    end
+    local p = mp.run(hold, b)
+    put:get()
+    local other = mp.run(function() mp.sleep(0.2) end)
+    p:kill()
+    local list = { a, other }
+    repeat
+      assert.not_same({}, mp.wait(list))
+      if mp.wait({ other }, 0)[1] then list[2] = nil end
+    until #mp.wait({ a }, 0) > 0
+    assert.same({ nil, "closed" }, { a:recv() })
+    assert.is_true(p:join() and other:join())
+  end)
+
   it("waits until the last of several that hold an end is gone", function()
     local own, other = mp.Pipe()
     local list, go, q = {}, mp.Queue(), mp.Queue()

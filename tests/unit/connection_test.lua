@@ -134,4 +134,18 @@ function TestConnection:test_is_not_decoded_from_a_string()
   lu.assertFalse((pcall(mp.decode, forged)))
 end
 
+function TestConnection:test_no_part_of_a_pipe_is_decoded_from_a_string()
+  -- Names are numbered in turn, so one that is known gives those near it.
+  local at = tonumber(tostring(self.a):match "0x(%x+)", 16)
+  local head, last = mp.encode(mp.Queue()):match "^(...)........(........)$"
+  last = ("<i8"):unpack(last)
+  for offset = at - 2048, at + 2048, 64 do
+    for generation = last - 100, last do
+      local ok, value = pcall(mp.decode,
+        head .. ("<i8i8"):pack(offset, generation))
+      lu.assertFalse(ok and getmetatable(value).__name ~= "moonfork.Queue")
+    end
+  end
+end
+
 os.exit(lu.LuaUnit.run())
