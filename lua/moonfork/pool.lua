@@ -484,4 +484,12 @@ function pool.parallel_map(method, f, list, options)
   return map(one, "parallel_map", f, list, options, 0, 1)
 end
 
+-- What a context makes of it; `method()` is its start method.
+function pool.bind(method)
+  return {
+    Pool = function(options) return pool.create(options, method(), 2) end,
+    parallel_map = function(...) return pool.parallel_map(method(), ...) end,
+  }
+end
+
 return pool
