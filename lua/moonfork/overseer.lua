@@ -29,9 +29,12 @@ local function is_short(pool)
     and (not pool.closed or next(pool.jobs) ~= nil)
 end
 
--- Counts deaths within the start-up; enough of them break the pool.
+-- Counts deaths within the start-up; enough of them in a row break the pool.
 local function count_death(pool, w)
-  if w.record:_ready() then return end
+  if w.record:_ready() then
+    pool.start_deaths = 0
+    return
+  end
   pool.start_deaths = pool.start_deaths + 1
   if pool.start_error then
     outcome.break_all(pool, pool.start_error)
