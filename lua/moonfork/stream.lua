@@ -111,7 +111,7 @@ local function advance(pool, job)
       return nil
     else
       if job.next <= job.last then rows.enqueue(pool, job) end
-      scheduler.step(pool.itself, math.huge)
+      scheduler.step_one(pool, math.huge)
     end
   end
 end
