@@ -177,7 +177,10 @@ end
 ---@param w table
 function outcome.adopt(pool, w)
   local number, first, count, busy = pool.inbox:_adopt(w.record)
-  if number then read_message(pool, w, first, count, busy) end
+  -- What one that lives put on the queue since that was read comes first.
+  if number and first <= w.received + 1 then
+    read_message(pool, w, first, count, busy)
+  end
 end
 
 return outcome
