@@ -72,6 +72,15 @@ function team.find(pool)
   end
 end
 
+-- Forgets who can take a chunk, and asks all again.
+local function offer_all(pool)
+  pool.idle, pool.spare, pool.spare_first, pool.spare_last = {}, {}, 1, 0
+  for _, w in ipairs(pool.team) do
+    w.listed = nil
+    offer(pool, w)
+  end
+end
+
 ---Starts one more worker. Raises when the system has no more processes.
 ---@param pool table
 function team.start(pool)
@@ -237,6 +246,7 @@ function team.bury(pool, w, give_back)
     if other == w then table.remove(pool.team, i) break end
   end
   rebuild_watch(pool)
+  offer_all(pool)
   return running, index
 end
 
