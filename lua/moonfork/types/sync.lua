@@ -28,6 +28,9 @@ function Lock:release() end
 ---Acquires it for a scope: `local g <close> = lock:guard()`. Where the scope
 ---ends, in whichever way, it is released. At the timeout the variable is nil,
 ---which may be to be closed too. Raises what `acquire` raises.
+---
+---A coroutine that dies of an error ends no scope until `coroutine.close`, as
+---Lua has it; `with` releases there as well.
 ---@param timeout number? seconds
 ---@return moonfork.Guard|nil guard nil at the timeout
 ---@return string? reason "timeout"
