@@ -78,8 +78,8 @@ static void set_holder(struct lock *lock, uint64_t holder)
   atomic_store_explicit(&lock->holder, holder, memory_order_relaxed);
 }
 
-/* The mutex is ours, but marked, or was given up. Everybody who waits for what its holder was
-   to do is woken: that will not happen. */
+/* The mutex is ours, but marked, or was given up. Everybody who waits for what
+   its holder was to do is woken: that will not happen. */
 static int succeed_the_dead(struct lock *lock)
 {
   atomic_fetch_add(&lock->deaths, 1);
