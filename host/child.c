@@ -17,6 +17,7 @@
 #include "fdio.h"
 #include "heap.h"
 #include "interrupt.h"
+#include "lock.h"
 #include "object.h"
 #include "process.h"
 #include "slot.h"
@@ -292,6 +293,7 @@ int child_finish(int interrupted)
 {
   if (slot_self == NULL || atomic_load(&slot_self->pid) != (uint32_t)getpid())
     return interrupted;
+  if (running) lock_give_up_all(); /* or they may wait for ever */
   if (!interrupted) interrupted = join_all();
   end_all(interrupted ? INTERRUPTED_GRACE : CHILD_GRACE);
   return interrupted;

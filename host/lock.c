@@ -78,13 +78,14 @@ static void set_holder(struct lock *lock, uint64_t holder)
   atomic_store_explicit(&lock->holder, holder, memory_order_relaxed);
 }
 
-/* The mutex is ours, but marked. Everybody who waits for what its holder was
-   to do is woken: that will not happen. */
+/* The mutex is ours, but marked, or was given up. Everybody who waits for what
+   its holder was to do is woken: that will not happen. */
 static int succeed_the_dead(struct lock *lock)
 {
   atomic_fetch_add(&lock->deaths, 1);
   futex_wake(&lock->deaths, INT32_MAX);
-  pthread_mutex_consistent(&lock->mutex);
+  atomic_store(&lock->given_up, 0);
+  pthread_mutex_consistent(&lock->mutex); /* if it is marked */
   return LOCK_ABANDONED;
 }
 
@@ -97,7 +98,9 @@ static int try(struct lock *lock)
     abort(); /* the shared heap is overwritten: nothing can be relied on */
   set_holder(lock, self());
   lock->depth = 1;
-  return LIKELY(rc == 0) ? 0 : succeed_the_dead(lock);
+  uint32_t given_up =
+      atomic_load_explicit(&lock->given_up, memory_order_relaxed);
+  return LIKELY(rc == 0 && !given_up) ? 0 : succeed_the_dead(lock);
 }
 
 /* ---- waiting ---- */
@@ -183,6 +186,33 @@ int lock_release(struct lock *lock)
   if (lock->depth == 1) return unlock(lock);
   lock->depth--;
   return 0;
+}
+
+/* The flag comes first: one that dies before the release is marked besides, and
+   told of once, as whoever acquires it clears both. */
+static void give_up(uint64_t object)
+{
+  struct lock *lock = heap_at(object);
+  int is_lock =
+      lock->object.type == OBJECT_LOCK || lock->object.type == OBJECT_RLOCK;
+  if (!is_lock || !lock_is_held(lock)) return;
+  atomic_store(&lock->given_up, 1);
+  if (unlock(lock) == 0)
+    futex_wake(&lock->deaths, INT32_MAX);
+  else
+    atomic_store(&lock->given_up, 0);
+}
+
+void lock_give_up_all(void)
+{
+  object_each_held(give_up);
+}
+
+int lock_is_abandoned(const struct lock *lock)
+{
+  const _Atomic int *word = (const _Atomic int *)&lock->mutex.__data.__lock;
+  return ((uint32_t)atomic_load(word) & FUTEX_OWNER_DIED) ||
+         atomic_load(&lock->given_up);
 }
 
 uint64_t lock_release_whole(struct lock *lock)

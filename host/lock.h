@@ -25,6 +25,8 @@ struct lock {
   uint64_t depth;          /* how often the holder has acquired it */
   _Atomic uint32_t deaths; /* how often a holder was found dead; a futex, woken
                               with each */
+  _Atomic uint32_t given_up; /* its last holder will do no more: it counts as
+                                dead for the next */
 };
 
 #define LOCK_ABANDONED 1 /* acquired, and the last holder died holding it */
@@ -45,6 +47,13 @@ int lock_release(struct lock *lock);
 
 /* Whether this process holds it. */
 int lock_is_held(const struct lock *lock);
+
+/* Whether the last holder died holding it, and nobody has acquired it since. */
+int lock_is_abandoned(const struct lock *lock);
+
+/* For a process that ends, but waits for others before it does: gives up all
+   locks that it holds, as its death would. */
+void lock_give_up_all(void);
 
 /* For conditions: releases it whole, however often it was acquired, and gives
    that number, 0 when this process does not hold it; acquires it that often

@@ -15,6 +15,7 @@
 #include "lock.h"
 #include "lsupport.h"
 #include "semaphore.h"
+#include "target.h"
 #include "waitable.h"
 
 #define GUARD "moonfork.Guard"
@@ -125,26 +126,50 @@ static int l_guard_close(lua_State *L)
   return 0;
 }
 
-/* All behind the handle and the guard; on the way out the guard is closed. */
-static int finish_with(lua_State *L, UNUSED int status,
-                       UNUSED lua_KContext context)
+/* ---- with ---- */
+
+/* Releases what the guard at 2 stands for, unless that was done meanwhile. */
+static void let_go(lua_State *L)
 {
-  return lua_gettop(L) - 2;
+  const struct handle *handle = lua_touserdata(L, 1);
+  void *object = heap_at(handle->id.offset);
+  lua_pushnil(L);
+  lua_rawseti(L, 2, 1);
+  if (handle->id.offset == 0) return; /* it was given back */
+  if (handle->type == OBJECT_SEMAPHORE)
+    (void)semaphore_release(object, 1);
+  else
+    (void)lock_release(object);
 }
 
+/* The results are all behind the handle and the guard; on the way out the guard
+   is closed. */
+static int finish_with(lua_State *L, int status, UNUSED lua_KContext context)
+{
+  if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 2;
+  let_go(L);
+  return lua_error(L);
+}
+
+/* The guard is to be closed. Where an error would end the coroutine, and so
+   close nothing, it is caught on its way; elsewhere it is not, for the sake of
+   the traceback. */
 static int call_with(lua_State *L, void *object)
 {
   if (luaL_getmetafield(L, 2, "__call") == LUA_TNIL)
     luaL_checktype(L, 2, LUA_TFUNCTION);
   else
     lua_pop(L, 1);
-  int arguments = lua_gettop(L) - 2;
+  int status = LUA_OK, arguments = lua_gettop(L) - 2;
   push_guard(L);
   fill_guard(L, take(L, lua_touserdata(L, 1), object, INT64_MAX));
   lua_insert(L, 2);
   lua_toclose(L, 2);
-  lua_callk(L, arguments, LUA_MULTRET, 0, finish_with);
-  return finish_with(L, LUA_OK, 0);
+  if (target_unwinds(L))
+    lua_callk(L, arguments, LUA_MULTRET, 0, finish_with);
+  else
+    status = lua_pcallk(L, arguments, LUA_MULTRET, 0, 0, finish_with);
+  return finish_with(L, status, 0);
 }
 
 static void new_guard_type(lua_State *L)

@@ -389,6 +389,40 @@ function TestWith.test_may_yield()
   end
 end
 
+-- Such a coroutine closes nothing by itself.
+function TestWith.test_releases_when_a_coroutine_dies()
+  local value = {}
+  for _, make in ipairs(acquired) do
+    local object = make(1)
+    for _, f in ipairs {
+      function() error(value) end,
+      function()
+        coroutine.yield()
+        error(value)
+      end,
+    } do
+      local co = coroutine.create(function() object:with(f) end)
+      local ok, message
+      repeat ok, message = coroutine.resume(co) until not ok
+      lu.assertIs(message, value)
+      lu.assertTrue(is_free(object))
+    end
+  end
+end
+
+function TestWith.test_shows_where_an_error_came_from()
+  local lock = mp.Lock()
+  local function faulty() error "here" end
+  local p = mp.run(function()
+    lock:with(function()
+      faulty()
+    end)
+  end)
+  local _, e = pcall(p.result, p)
+  lu.assertStrContains(e.traceback, "'faulty'")
+  lu.assertTrue(is_free(lock))
+end
+
 TestSemaphore = {}
 
 function TestSemaphore.test_units()
