@@ -115,7 +115,10 @@ local function make(method)
     return method or current
   end
   -- The server keeps nothing of this process: it is never its copy.
-  function made.Manager()
+  function made.Manager(...)
+    if select("#", ...) > 0 then
+      error("Manager takes no arguments; register says what it makes", 2)
+    end
     return manager.create(made.get_start_method() == "forkserver"
       and "forkserver" or "spawn")
   end
