@@ -181,7 +181,7 @@ int child_wait(struct child *child, int64_t deadline)
   return rc;
 }
 
-static int is_server(const struct child *child)
+int child_is_server(const struct child *child)
 {
   return (slot_at(child->slot)->flags & SLOT_SERVER) != 0;
 }
@@ -194,7 +194,7 @@ static struct child *reap_some(struct child *next)
   struct pollfd polls[POLLED];
   nfds_t count = 0;
   for (; next && count < POLLED; next = next->next) {
-    if (is_server(next)) continue; /* whose end is noticed by its use */
+    if (child_is_server(next)) continue; /* whose end is noticed by its use */
     some[count] = next;
     polls[count++] = (struct pollfd){.fd = next->pidfd, .events = POLLIN};
   }

@@ -140,6 +140,14 @@ local function make(method)
   function made.get_start_method()
     return method or current
   end
+  -- The server keeps nothing of this process: it is never its copy.
+  function made.Manager(...)
+    if select("#", ...) > 0 then
+      error("Manager takes no arguments; register says what it makes", 2)
+    end
+    return manager.create(made.get_start_method() == "forkserver"
+      and "forkserver" or "spawn")
+  end
   return made
 end
 
