@@ -12,6 +12,7 @@ int luaopen_moonfork_core_codec(lua_State *L);
 int luaopen_moonfork_core_condition(lua_State *L);
 int luaopen_moonfork_core_dict(lua_State *L);
 int luaopen_moonfork_core_connection(lua_State *L);
+int luaopen_moonfork_core_pool(lua_State *L);
 int luaopen_moonfork_core_process(lua_State *L);
 int luaopen_moonfork_core_queue(lua_State *L);
 int luaopen_moonfork_core_sync(lua_State *L);

@@ -250,7 +250,8 @@ void child_forget_all(void)
 
 static int is_daemon(const struct child *child)
 {
-  return (slot_at(child->slot)->flags & (SLOT_DAEMON | SLOT_SERVER)) != 0;
+  unsigned ended = SLOT_DAEMON | SLOT_SERVER | SLOT_WORKER;
+  return (slot_at(child->slot)->flags & ended) != 0;
 }
 
 /* Waits for those that are no daemons. Nonzero: interrupted. */

@@ -32,7 +32,7 @@ static int sleep_on_one(const struct futex_word *word, int64_t time)
 static int sleep_on_all(const struct futex_word *words, unsigned count,
                         int64_t time)
 {
-  struct futex_waitv all[FUTEX_WORDS] = {0};
+  struct futex_waitv all[FUTEX_MOST]; /* as many as are needed are set */
   struct timespec end = clock_timespec(clock_now() + time);
   for (unsigned i = 0; i < count; i++)
     all[i] = (struct futex_waitv){.uaddr = (uintptr_t)words[i].word,

@@ -25,9 +25,10 @@ struct futex_word {
   uint32_t seen;
 };
 
-#define FUTEX_WORDS 8 /* that one can sleep on at a time */
+#define FUTEX_WORDS 8  /* that one sleeps on at a time */
+#define FUTEX_MOST 128 /* that one can sleep on; the kernel's limit */
 
-/* The same on several words (at most FUTEX_WORDS): sleeps while each is as it
+/* The same on several words (at most FUTEX_MOST): sleeps while each is as it
    was seen. Where the kernel cannot do that (before Linux 5.16), a change of
    any but the first is seen at the next look only. */
 int futex_wait_any(const struct futex_word *words, unsigned count,

@@ -39,6 +39,7 @@ struct process {
   enum state state;
   enum method method;
   int daemon;
+  int worker; /* of a pool */
   char name[SLOT_NAME];
 };
 
@@ -157,7 +158,7 @@ static void reap_ended(lua_State *L)
 /* ---- making and starting ---- */
 
 /* new(name, daemon, method, start): `start` is the table with target, args,
-   count and keep. */
+   count, keep and worker. */
 static int l_new(lua_State *L)
 {
   const char *name = luaL_checkstring(L, 1);
@@ -167,6 +168,9 @@ static int l_new(lua_State *L)
   memset(process, 0, sizeof *process);
   process->method = (enum method)method;
   process->daemon = lua_toboolean(L, 2);
+  lua_getfield(L, 4, "worker");
+  process->worker = lua_toboolean(L, -1);
+  lua_pop(L, 1);
   process->child.pidfd = -1;
   strncpy(process->name, name, SLOT_NAME - 1);
   luaL_setmetatable(L, TYPE);
@@ -248,7 +252,9 @@ static int l_start(lua_State *L)
     reach_mark(L, arguments + 1, ticket);
   keep(L, process, 1, 1);
   int rc = child_prepare(L, &process->child, process->name,
-                         process->daemon ? SLOT_DAEMON : 0);
+                         process->daemon   ? SLOT_DAEMON
+                         : process->worker ? SLOT_WORKER
+                                           : 0);
   if (rc != 0) {
     keep(L, process, 1, 0);
     lsupport_fail(L, "cannot start a process: shared memory", rc);

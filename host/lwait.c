@@ -301,10 +301,56 @@ static void push_ready(lua_State *L, const struct wait *wait, size_t ready)
   }
 }
 
+static const char futures; /* key of the registry: a metatable and a function */
+
+/* Whether a value of the list at 1 has the metatable at the top. */
+static int has_futures(lua_State *L)
+{
+  lua_Integer count = (lua_Integer)lua_rawlen(L, 1);
+  int found = 0;
+  for (lua_Integer i = 1; i <= count && !found; i++) {
+    if (lua_rawgeti(L, 1, i) == LUA_TTABLE && lua_getmetatable(L, -1)) {
+      found = lua_rawequal(L, -1, -3);
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+  return found;
+}
+
+/* _futures(metatable, f): lists that hold a value with the metatable are waited
+   for by f, which has the arguments of wait. */
+static int l_futures(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_createtable(L, 2, 0);
+  lua_insert(L, 1);
+  lua_rawseti(L, 1, 2);
+  lua_rawseti(L, 1, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &futures);
+  return 0;
+}
+
+/* Nonzero when it was done by the function for futures. */
+static int wait_for_futures(lua_State *L)
+{
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &futures) != LUA_TTABLE) return 0;
+  lua_rawgeti(L, -1, 1);
+  if (!has_futures(L)) return 0;
+  lua_rawgeti(L, -2, 2);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_call(L, 2, 1);
+  return 1;
+}
+
 static int l_wait(lua_State *L)
 {
   luaL_checktype(L, 1, LUA_TTABLE);
   int64_t deadline = lsupport_deadline(L, 2);
+  lua_settop(L, 2);
+  if (wait_for_futures(L)) return 1;
   size_t count = lua_rawlen(L, 1);
   luaL_argcheck(L, count < MOST, 1, "the list is too long");
   lua_settop(L, 1);
@@ -319,7 +365,8 @@ static int l_wait(lua_State *L)
 
 int luaopen_moonfork_core_wait(lua_State *L)
 {
-  static const luaL_Reg functions[] = {{"wait", l_wait}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"wait", l_wait}, {"_futures", l_futures}, {NULL, NULL}};
   luaL_newlib(L, functions);
   return 1;
 }

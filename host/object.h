@@ -30,6 +30,7 @@ enum object_type {
   OBJECT_DICT_BOX, /* a value of one; never a handle */
   OBJECT_PIPE,
   OBJECT_CONNECTION,
+  OBJECT_TASKS,
   OBJECT_TYPES, /* how many there are */
 };
 

@@ -37,6 +37,7 @@
 #include "semaphore.h"
 #include "slot.h"
 #include "target.h"
+#include "tasks.h"
 
 #define CHILD_OPTION "--moonfork-child"
 #define HEAP_FD 3 /* where process_spawn hands the heap over */
@@ -50,6 +51,7 @@ static const luaL_Reg core[] = {
     {"moonfork.core.condition", luaopen_moonfork_core_condition},
     {"moonfork.core.dict", luaopen_moonfork_core_dict},
     {"moonfork.core.connection", luaopen_moonfork_core_connection},
+    {"moonfork.core.pool", luaopen_moonfork_core_pool},
     {"moonfork.core.process", luaopen_moonfork_core_process},
     {"moonfork.core.queue", luaopen_moonfork_core_queue},
     {"moonfork.core.sync", luaopen_moonfork_core_sync},
@@ -166,6 +168,7 @@ static const struct handle_type types[OBJECT_TYPES] = {
                            .fill = end_fill,
                            .release = end_release,
                            .refusal = end_refusal},
+    [OBJECT_TASKS] = {.name = "moonfork.Tasks", .module = CORE("pool")},
 };
 
 static void set_types(void)
@@ -179,6 +182,7 @@ static void set_types(void)
   barrier_setup();
   dict_setup();
   connection_setup();
+  tasks_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }

@@ -103,9 +103,7 @@ static void push_message(lua_State *L, int index)
                   luaL_typename(L, index));
 }
 
-/* The message handler: turns the error value into a table of it, its message
-   and the traceback. */
-static int handle_error(lua_State *L)
+int target_handle_error(lua_State *L)
 {
   lua_settop(L, 1);
   lua_createtable(L, 0, 5);
@@ -118,8 +116,7 @@ static int handle_error(lua_State *L)
   return 1;
 }
 
-/* Makes such a table of the error at the top that did not meet the handler. */
-static void wrap_error(lua_State *L)
+void target_wrap_error(lua_State *L)
 {
   lua_createtable(L, 0, 5);
   push_message(L, -2);
@@ -192,7 +189,7 @@ _Noreturn static void succeed(lua_State *L, int first)
   if (status == LUA_OK) publish(&parcel, RESULT_VALUES);
   parcel_drop(&parcel);
   if (status == LUA_OK) target_exit(0);
-  wrap_error(L);
+  target_wrap_error(L);
   fail(L, "unsendable");
 }
 
@@ -241,18 +238,18 @@ static int run(lua_State *L)
   reseed(L);
   lua_settop(fresh, 0);
   luaL_checkstack(fresh, count + 1, "too many arguments");
-  lua_pushcfunction(fresh, handle_error);
+  lua_pushcfunction(fresh, target_handle_error);
   lua_xmove(L, fresh, count);
   int status = lua_pcall(fresh, count - 1, LUA_MULTRET, 1);
   if (status == LUA_OK) succeed(fresh, 2);
-  if (status != LUA_ERRRUN) wrap_error(fresh);
+  if (status != LUA_ERRRUN) target_wrap_error(fresh);
   fail(fresh, "error");
 }
 
 /* What came out of `run`: too little memory, most likely, even to say so. */
 static int fail_outside(lua_State *L)
 {
-  wrap_error(L);
+  target_wrap_error(L);
   fail(L, "error");
 }
 
@@ -408,10 +405,10 @@ static int unpack(lua_State *L)
 _Noreturn void target_start(lua_State *L)
 {
   lua_settop(L, 0);
-  lua_pushcfunction(L, handle_error);
+  lua_pushcfunction(L, target_handle_error);
   lua_pushcfunction(L, unpack);
   int status = lua_pcall(L, 0, LUA_MULTRET, 1);
   if (status == LUA_OK) target_call(L, lua_gettop(L) - 2);
-  if (status != LUA_ERRRUN) wrap_error(L);
+  if (status != LUA_ERRRUN) target_wrap_error(L);
   fail(L, "error");
 }

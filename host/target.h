@@ -40,6 +40,13 @@ void target_read_start(lua_State *L);
    -errno, or a status with the error value pushed. */
 int target_write_start(lua_State *L, uint64_t slot, int index, uint64_t ticket);
 
+/* A message handler: turns the error value into a table of it (`value`), its
+   `message` and the `traceback`. */
+int target_handle_error(lua_State *L);
+
+/* Makes such a table of the error at the top that did not meet the handler. */
+void target_wrap_error(lua_State *L);
+
 /* Ends a child: joins its children, flushes, _exit. */
 _Noreturn void target_exit(int status);
 

@@ -51,10 +51,12 @@ local lazy = {
   Event = "moonfork.sync",
   Lock = "moonfork.sync",
   Pipe = "moonfork.connection",
+  Progress = "moonfork.progress",
   Queue = "moonfork.queue",
   RLock = "moonfork.sync",
   Semaphore = "moonfork.sync",
   Value = "moonfork.array",
+  as_completed = "moonfork.future",
   decode = "moonfork.codec",
   encode = "moonfork.codec",
   register = "moonfork.codec",
@@ -64,6 +66,8 @@ local lazy = {
 -- The same for what starts processes: the module makes it of the start method.
 local lazy_starters = {
   Manager = "moonfork.manager",
+  Pool = "moonfork.pool",
+  parallel_map = "moonfork.pool",
 }
 
 local function load(self, name)
@@ -139,14 +143,6 @@ local function make(method)
   end
   function made.get_start_method()
     return method or current
-  end
-  -- The server keeps nothing of this process: it is never its copy.
-  function made.Manager(...)
-    if select("#", ...) > 0 then
-      error("Manager takes no arguments; register says what it makes", 2)
-    end
-    return manager.create(made.get_start_method() == "forkserver"
-      and "forkserver" or "spawn")
   end
   return made
 end

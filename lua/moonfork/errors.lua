@@ -19,7 +19,10 @@ local errors = {}
 ---@field process string the name of that process
 ---@field pid integer its process id
 ---@field exitcode integer? its exit code, when it has ended
----@field kind string "error", "crashed" or "unsendable"
+---@field kind string "error", "crashed", "unsendable", and, of tasks of pools,
+---"timeout" and "cancelled"
+---@field index integer? of a task of a pool: its place in the list
+---@field input any of a task of a pool: the value there
 local RemoteError = {}
 RemoteError.__index = RemoteError
 RemoteError.__name = "moonfork.RemoteError"

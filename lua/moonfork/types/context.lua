@@ -45,6 +45,31 @@ function mp.Queue(maxsize) end
 ---Raises when it cannot start.
 ---@return moonfork.Manager manager with no objects in it
 function mp.Manager() end
+---Makes a pool of worker processes, and starts them at once, by the start
+---method of this table. Raises for an option that it does not know or of the
+---wrong kind, when there are no more processes, and, under `spawn` and
+---`forkserver`, when the options cannot be sent.
+---@param options moonfork.PoolOptions|integer|nil how many workers, or a table
+---@return moonfork.Pool pool
+function mp.Pool(options) end
+
+---Maps on a pool that is made at the first use, with as many workers as there
+---are processors, is used again each time, and ends with the program. Raises as
+---`Pool:map`.
+---@param f fun(value: any): any its first result counts
+---@param list table
+---@param options moonfork.MapOptions?
+---@return table results in the order of the list; `n` is how many there are
+function mp.parallel_map(f, list, options) end
+
+---Iterates over futures, in the order in which they end, of one pool or of
+---several: `for future in mp.as_completed(list) do`. When the time is up, the
+---iterator raises.
+---@param list moonfork.Future[]
+---@param timeout number? seconds for all of them
+---@return fun(): moonfork.Future? next
+function mp.as_completed(list, timeout) end
+
 ---Makes a lock, which nobody holds. It is passed to other processes as a queue
 ---is, and works between all that have it. Raises when there is no shared memory
 ---left, as do all that follow.
@@ -100,6 +125,7 @@ function mp.Pipe(options) end
 ---- a queue in which there is a message, or that is closed;
 ---- an event that is set, or was set and cleared since the call;
 ---- a connection from which something can be read, or whose other end is gone;
+---- a future that has ended;
 ---- a descriptor, given as an integer, that is readable, at its end, or broken.
 ---
 ---Nothing is taken: another process may be quicker to do so, so get with a

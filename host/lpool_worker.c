@@ -1,0 +1,311 @@
+/* lpool_worker.c - a worker of a pool: takes tasks, runs them, answers.
+   Layer 4. One task after the other, in the order in which they were sent; each
+   under lua_pcall, so nothing that a task raises ends the worker. Results that
+   are small are kept in the worker's record, one store each, and put on the
+   queue of results at the end of a chunk, when the record is full, or when a
+   millisecond or so has passed; so a worker that is killed has lost none.
+   SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bindings.h"
+#include "clock.h"
+#include "handle.h"
+#include "interrupt.h"
+#include "lpool_worker.h"
+#include "lsupport.h"
+#include "parcel.h"
+#include "target.h"
+
+#define ROOM ((size_t)64 << 10) /* bytes of messages taken at a time */
+#define ITEMS 16
+
+/* Places on the stack. */
+enum { FUNCTIONS = 4, HANDLER, SEEDER, FUNCTION, COMBINER, BASE };
+
+/* ---- tasks ---- */
+
+/* A chunk under way. */
+struct chunk {
+  struct message_head head;
+  const unsigned char *frames;
+  uint64_t at; /* inputs read */
+};
+
+/* Pushes the inputs in the next frame. LUA_OK, or a status with the error. */
+static int push_inputs(struct worker *worker, struct chunk *chunk)
+{
+  lua_State *L = worker->L;
+  struct frame frame;
+  chunk->frames = frame_read(chunk->frames, &frame);
+  chunk->at++;
+  int status = frame_open(L, &frame);
+  if (status != LUA_OK || !(chunk->head.flags & CHUNK_UNPACK)) return status;
+  int table = lua_gettop(L);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, table);
+  if (lua_getfield(L, table, "n") != LUA_TNIL) count = lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  if (count < 0 || count > 250000 || !lua_checkstack(L, (int)count + 8)) {
+    lua_pushliteral(L, "too many arguments");
+    return LUA_ERRRUN;
+  }
+  for (lua_Integer i = 1; i <= count; i++) lua_rawgeti(L, table, i);
+  lua_remove(L, table);
+  return LUA_OK;
+}
+
+/* Gives the task its own stream of random numbers. */
+static void seed(struct worker *worker, const struct chunk *chunk)
+{
+  lua_State *L = worker->L;
+  lua_pushvalue(L, SEEDER);
+  lua_pushinteger(L, chunk->head.seed);
+  lua_pushinteger(L, (lua_Integer)(chunk->head.index + chunk->at));
+  lua_call(L, 2, 0);
+}
+
+/* Calls the function on the next inputs; its results, or the error's table,
+   stand from BASE on. */
+static int call(struct worker *worker, struct chunk *chunk, int results)
+{
+  lua_State *L = worker->L;
+  if (chunk->head.flags & CHUNK_SEEDED) seed(worker, chunk);
+  lua_settop(L, BASE - 1);
+  lua_pushvalue(L, FUNCTION);
+  int status = push_inputs(worker, chunk);
+  if (LIKELY(status == LUA_OK))
+    status = lua_pcall(L, lua_gettop(L) - BASE, results, HANDLER);
+  else
+    target_wrap_error(L);
+  if (status != LUA_OK && status != LUA_ERRRUN) target_wrap_error(L);
+  return status;
+}
+
+/* Whether the task in hand is to be run. */
+static int begin(struct worker *worker, const struct chunk *chunk)
+{
+  worker->number++;
+  if (chunk->head.flags & CHUNK_TIMED)
+    atomic_store(&worker->record->since, clock_now());
+  int wanted = tasks_begin(worker->record, worker->number);
+  if (LIKELY(wanted && worker->stopped != chunk->head.job + 1)) return 1;
+  worker_answer_mark(worker, FRAME_SKIPPED);
+  return 0;
+}
+
+static void fail_task(struct worker *worker, const struct chunk *chunk,
+                      lua_Integer place)
+{
+  worker_answer_error(worker, "error", place);
+  if (chunk->head.flags & CHUNK_STOP) worker->stopped = chunk->head.job + 1;
+}
+
+/* All that the function returned, from BASE on, as one answer. */
+static void answer_all(struct worker *worker)
+{
+  lua_State *L = worker->L;
+  int count = lua_gettop(L) - BASE + 1;
+  if (count == 0) {
+    worker_answer_mark(worker, FRAME_NONE);
+    return;
+  }
+  if (count == 1 && worker_answer_plain(worker, BASE)) return;
+  lua_createtable(L, count, 1);
+  lua_insert(L, BASE);
+  for (int i = count; i > 0; i--) lua_rawseti(L, BASE, i);
+  lua_pushinteger(L, count);
+  lua_setfield(L, BASE, "n");
+  if (worker_answer_with(worker, FRAME_LIST) != LUA_OK)
+    worker_answer_unsendable(worker);
+}
+
+static void answer_one(struct worker *worker)
+{
+  if (LIKELY(worker_answer_plain(worker, BASE))) return;
+  if (worker_answer_with(worker, FRAME_VALUE) != LUA_OK)
+    worker_answer_unsendable(worker);
+}
+
+static void run_task(struct worker *worker, struct chunk *chunk)
+{
+  int all = (chunk->head.flags & CHUNK_ALL) != 0;
+  if (call(worker, chunk, all ? LUA_MULTRET : 1) != LUA_OK)
+    fail_task(worker, chunk, 0);
+  else if (all)
+    answer_all(worker);
+  else
+    answer_one(worker);
+}
+
+/* Combines the result at the top with what is at COMBINER + 1, so far. */
+static int combine(struct worker *worker, int sum)
+{
+  lua_State *L = worker->L;
+  lua_pushvalue(L, COMBINER);
+  lua_rawgeti(L, FUNCTIONS, sum);
+  lua_pushvalue(L, BASE);
+  int status = lua_pcall(L, 2, 1, HANDLER);
+  if (status != LUA_OK && status != LUA_ERRRUN) target_wrap_error(L);
+  return status;
+}
+
+/* Runs all of the chunk as one task; the sum is kept among the functions. */
+static void run_fold(struct worker *worker, struct chunk *chunk)
+{
+  lua_State *L = worker->L;
+  const int sum = 2 * POOL_SLOTS + 1;
+  while (chunk->at < chunk->head.count) {
+    atomic_store_explicit(&worker->record->place, chunk->at + 1,
+                          memory_order_relaxed);
+    int status = call(worker, chunk, 1);
+    if (status == LUA_OK && chunk->at > 1) status = combine(worker, sum);
+    if (status != LUA_OK) {
+      fail_task(worker, chunk, (lua_Integer)chunk->at);
+      return;
+    }
+    lua_rawseti(L, FUNCTIONS, sum);
+  }
+  lua_settop(L, BASE - 1);
+  lua_rawgeti(L, FUNCTIONS, sum);
+  answer_one(worker);
+}
+
+/* Whether this process takes more memory than it may. */
+static int is_too_large(const struct worker *worker)
+{
+  char text[64];
+  long total, resident;
+  ssize_t size = pread(worker->statm, text, sizeof text - 1, 0);
+  if (size <= 0) return 0;
+  text[size] = '\0';
+  if (sscanf(text, "%ld %ld", &total, &resident) != 2) return 0;
+  return resident * sysconf(_SC_PAGESIZE) > worker->memory;
+}
+
+/* After a task: what is due from time to time. */
+static void settle(struct worker *worker)
+{
+  if (UNLIKELY(worker_is_due(worker))) worker_flush(worker);
+  if (UNLIKELY(worker->memory != 0) && is_too_large(worker))
+    worker->leaving = 1;
+}
+
+static void run_chunk(struct worker *worker, struct chunk *chunk)
+{
+  lua_State *L = worker->L;
+  lua_settop(L, FUNCTION - 1);
+  lua_rawgeti(L, FUNCTIONS, 2 * chunk->head.slot + 1);
+  lua_rawgeti(L, FUNCTIONS, 2 * chunk->head.slot + 2);
+  if (chunk->head.flags & CHUNK_FOLD) {
+    if (begin(worker, chunk)) run_fold(worker, chunk);
+    settle(worker);
+  } else {
+    struct frame frame;
+    while (chunk->at < chunk->head.count && !worker->leaving) {
+      if (begin(worker, chunk)) {
+        run_task(worker, chunk);
+        settle(worker);
+      } else {
+        chunk->frames = frame_read(chunk->frames, &frame);
+        chunk->at++;
+      }
+    }
+  }
+  worker_flush(worker);
+}
+
+/* ---- messages ---- */
+
+static int raise_it(lua_State *L)
+{
+  lua_pushvalue(L, lua_upvalueindex(1));
+  return lua_error(L);
+}
+
+/* Keeps a function, and its combiner. One that cannot be decoded here raises
+   why when it is called. */
+static void keep_function(struct worker *worker, struct chunk *chunk)
+{
+  lua_State *L = worker->L;
+  struct frame frame;
+  frame_read(chunk->frames, &frame);
+  lua_settop(L, FUNCTION - 1);
+  if (frame_open(L, &frame) != LUA_OK) lua_pushcclosure(L, raise_it, 1);
+  lua_settop(L, FUNCTION + 1);
+  lua_rawseti(L, FUNCTIONS, 2 * chunk->head.slot + 2);
+  lua_rawseti(L, FUNCTIONS, 2 * chunk->head.slot + 1);
+}
+
+static void handle_message(struct worker *worker, const unsigned char *bytes,
+                           size_t size)
+{
+  struct chunk chunk = {.frames = bytes + sizeof chunk.head};
+  memcpy(&chunk.head, bytes, sizeof chunk.head);
+  worker_add(&worker->record->stats.bytes_in, size);
+  if (chunk.head.kind == MESSAGE_FUNCTION)
+    keep_function(worker, &chunk);
+  else
+    run_chunk(worker, &chunk);
+}
+
+/* Takes messages, waiting for them. 0, or -EPIPE at the end. */
+static int take(struct worker *worker, struct queue_batch *batch)
+{
+  int rc;
+  _Atomic uint32_t *word = queue_futex(&worker->tasks->put);
+  uint32_t seen = atomic_load(word);
+  if (queue_size(worker->tasks) == 0) tasks_spin(word, seen);
+  while ((rc = queue_get(worker->tasks, batch, CLOCK_FOREVER)) == -EINTR)
+    interrupt_check(worker->L);
+  worker_count_time(worker, &worker->record->stats.waiting);
+  worker_tick(worker);
+  return rc;
+}
+
+static void work(struct worker *worker, unsigned char *buffer)
+{
+  struct queue_item items[ITEMS];
+  struct queue_batch batch = {
+      .buffer = buffer, .room = ROOM, .items = items, .max = ITEMS};
+  while (!worker->leaving && take(worker, &batch) == 0) {
+    for (size_t i = 0; i < batch.count && !worker->leaving; i++) {
+      uint64_t block = items[i].block;
+      handle_message(worker, block ? parcel_bytes(block) : buffer + items[i].at,
+                     items[i].size);
+      if (block) object_release(block);
+    }
+  }
+}
+
+/* run(record, tasks, results, number, memory): works until the queue of tasks
+   is closed. */
+int lpool_run(lua_State *L)
+{
+  struct worker worker = {.L = L, .statm = -1};
+  worker.record = handle_check(L, 1, OBJECT_TASKS);
+  worker.tasks = handle_check(L, 2, OBJECT_QUEUE);
+  worker.results = handle_check(L, 3, OBJECT_QUEUE);
+  worker.record->head.worker = (uint32_t)luaL_checkinteger(L, 4);
+  worker.memory = luaL_optinteger(L, 5, 0);
+  if (worker.memory) worker.statm = open("/proc/self/statm", O_RDONLY);
+  unsigned char *buffer = malloc(ROOM);
+  if (buffer == NULL) return luaL_error(L, "not enough memory");
+  lua_settop(L, FUNCTIONS - 1);
+  lua_createtable(L, 2 * POOL_SLOTS + 1, 0);
+  lua_pushcfunction(L, target_handle_error);
+  lua_getglobal(L, "math");
+  lua_getfield(L, -1, "randomseed");
+  lua_replace(L, -2);
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  worker.from = clock_now();
+  atomic_store(&worker.record->ready, 1);
+  work(&worker, buffer);
+  free(buffer);
+  if (worker.statm >= 0) close(worker.statm);
+  return 0;
+}

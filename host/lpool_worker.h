@@ -1,0 +1,57 @@
+/* lpool_worker.h - a worker of a pool at work, and how it answers.
+   Layer 4. Each task begun must get exactly one answer, in their order.
+   SPDX-License-Identifier: MIT */
+#ifndef MOONFORK_LPOOL_WORKER_H
+#define MOONFORK_LPOOL_WORKER_H
+
+#include <lua.h>
+#include <stdint.h>
+
+#include "lpool.h"
+#include "queue.h"
+#include "tasks.h"
+
+struct worker {
+  lua_State *L;
+  struct tasks *record;
+  struct queue *tasks, *results;
+  uint64_t number;    /* of the task that was begun last */
+  uint64_t stopped;   /* job whose tasks are skipped, plus one */
+  int64_t from;       /* when what is not yet in the figures began */
+  uint64_t ticks;     /* when results were last put */
+  lua_Integer memory; /* resident bytes, beyond which it ends; 0: none */
+  int statm;
+  int leaving;
+};
+
+/* Adds to a figure of the record. */
+static inline void worker_add(_Atomic uint64_t *figure, uint64_t more)
+{
+  uint64_t value = atomic_load_explicit(figure, memory_order_relaxed);
+  atomic_store_explicit(figure, value + more, memory_order_relaxed);
+}
+
+/* Adds the time since the last call to one of the figures. */
+uint64_t worker_count_time(struct worker *worker, _Atomic uint64_t *figure);
+
+/* Notes that results were put just now, and whether that was long ago: a
+   millisecond or so. Next to free of cost. */
+void worker_tick(struct worker *worker);
+int worker_is_due(const struct worker *worker);
+
+/* Puts what the record keeps on the queue. */
+void worker_flush(struct worker *worker);
+
+/* Answers: nothing but a mark; the plain value at `index` (0 when there is no
+   room for it ever); the value at the top in a frame of the codec's (LUA_OK, or
+   a status with the error pushed: it cannot be sent); the error whose table is
+   at the top, `place` being which of several inputs it came of; an error that
+   says that the value cannot be sent, of the error at the top. */
+void worker_answer_mark(struct worker *worker, enum frame_kind kind);
+int worker_answer_plain(struct worker *worker, int index);
+int worker_answer_with(struct worker *worker, enum frame_kind kind);
+void worker_answer_error(struct worker *worker, const char *kind,
+                         lua_Integer place);
+void worker_answer_unsendable(struct worker *worker);
+
+#endif

@@ -1,0 +1,74 @@
+---@meta
+-- types/pool.lua - what the calls of pools are given, and what they give.
+-- SPDX-License-Identifier: MIT
+
+---What `mp.Pool` takes.
+---@class moonfork.PoolOptions
+---@field workers integer? as many as `mp.cpu_count()` unless given. With 0 all
+---runs in this process, at once, for debugging: results and errors are the
+---same, but nothing can be stopped
+---@field initializer function? called in each worker before its first task. If
+---it raises, the pool is broken: all calls raise that error
+---@field initargs table? its arguments; `initargs.n` of them, if set
+---@field finalizer function? called in each worker before it ends by itself
+---@field max_tasks_per_worker integer? after so many tasks a worker is replaced
+---@field max_memory_per_worker integer? bytes; a worker that takes more after a
+---task is replaced
+---@field name string? "Pool-N" unless given; workers are called NAME-1 and so
+---on
+
+---What `map` and `starmap` take.
+---@class moonfork.MapOptions
+---@field chunk integer? how many tasks a worker gets at a time; found by
+---measuring unless given
+---@field timeout number? seconds that a task may run, from its begin. Then its
+---worker is ended, with SIGTERM, half a second later with SIGKILL; the error is
+---of the kind "timeout"
+---@field retries integer? how often a task is tried again after an error, a
+---crash or a timeout; 0 unless given
+---@field backoff number? seconds before the first of these tries, doubled each
+---time; 0 unless given
+---@field seed integer? each task draws its random numbers from a stream of its
+---own, Lua's xoshiro256** seeded with this and the place in the list, so they
+---do not depend on workers, chunks or tries
+---@field on_error string? "raise", or "keep": all tasks are run, and remote
+---errors stand among the results
+---@field progress boolean|string|function|nil true or a label for a bar on
+---standard error; or it is called with how many are done and how many there are
+
+---What `imap` and `imap_unordered` take: what map does, and how far they read
+---ahead.
+---@class moonfork.StreamOptions: moonfork.MapOptions
+---@field ahead integer? inputs that may be read, and results that may wait,
+---ahead of the loop; 4 chunks per worker unless given
+
+---What `reduce` takes: what map does, but `on_error`.
+---@class moonfork.ReduceOptions
+---@field chunk integer? as of map
+---@field timeout number? seconds that the tasks of one chunk may take together
+---@field retries integer? as of map, for a chunk
+---@field backoff number? as of map
+---@field seed integer? as of map
+---@field progress boolean|string|function|nil as of map
+
+---What `submit_with` takes.
+---@class moonfork.SubmitOptions
+---@field timeout number? as of map
+---@field retries integer? as of map
+---@field backoff number? as of map
+---@field priority number? those with a higher one are begun first; 0 unless
+---given
+
+---What `Pool:stats` gives. It is also the list of its `workers`.
+---@class moonfork.PoolStats
+---@field restarts integer workers that were replaced
+---@field workers moonfork.WorkerStats[] those that are there
+
+---What one worker has done.
+---@class moonfork.WorkerStats
+---@field pid integer its process id
+---@field tasks integer how many it has run
+---@field busy number seconds that these took
+---@field waiting number seconds that it waited for them
+---@field bytes_in integer bytes of functions and inputs
+---@field bytes_out integer bytes of results
