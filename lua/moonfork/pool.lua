@@ -475,13 +475,27 @@ local default = {} -- start method -> pool
 ---@param list table
 ---@param options table? as of Pool:map
 ---@return table results
-function pool.parallel_map(method, f, list, options)
+local function parallel_map(method, f, list, options)
   local one = default[method]
   if not one or not one.inbox:_mine() or one.broken then
     one = pool.create(nil, method, 2)
     default[method] = one
   end
   return map(one, "parallel_map", f, list, options, 0, 1)
+end
+
+---What a context has of this module.
+---@param method fun(): string the start method of the context
+---@return table made
+function pool.bind(method)
+  return {
+    Pool = function(options)
+      return pool.create(options, method(), 2)
+    end,
+    parallel_map = function(f, list, options)
+      return parallel_map(method(), f, list, options)
+    end,
+  }
 end
 
 return pool
