@@ -86,7 +86,7 @@ local function bury(pool, w)
   end
   if not w.quit then pool.restarts = pool.restarts + 1 end
   count_death(pool, w)
-  w.process:close()
+  team.release(w)
   if is_short(pool) then start(pool) end
 end
 
