@@ -13,6 +13,7 @@
 -- SPDX-License-Identifier: MIT
 
 local here = arg[0]:match "^.*/" or "./"
+local to_json = dofile(here .. "json.lua")
 
 -- In the order of the table. rounds is the most that one is worth: where a
 -- round is long, or hardly varies. one_cpu keeps all of its processes on one
@@ -35,10 +36,11 @@ local WORKLOADS <const> = {
   { name = "event" },
   { name = "event", one_cpu = true },
   { name = "arrays", rounds = 3 },
+  { name = "pool", rounds = 3 },
 }
 
--- What has to be reached: at most so many times the floor, or at least so many
--- times better than Python.
+-- What has to be reached: at most so many times the floor, at least so many
+-- times better than a peer, or at least so much by itself.
 local GOALS <const> = {
   start_fork = { side = "floor", ratio = 1.5 },
   start_spawn = { side = "floor", ratio = 1.4 },
@@ -57,9 +59,31 @@ local GOALS <const> = {
   array_write = { side = "floor", ratio = 6 },
   array_sum = { side = "floor", ratio = 1.5 },
   array_read_locked = { side = "python", ratio = 8 },
+  pool_map = { side = "python", ratio = 4 },
+  pool_chunk_1 = { side = "python", ratio = 20 },
+  pool_submit_result = { side = "python", ratio = 50 },
+  pool_trip = { side = "floor", ratio = 1.5 },
+  pool_trip_asleep = { side = "floor", ratio = 1.5 },
+  pool_primes_speedup = { side = "itself", ratio = 1.9 },
+}
+local MORE_GOALS <const> = {
+  pool_map = { side = "mce", ratio = 10 },
 }
 
 local SIDES <const> = { "floor", "moonfork", "python" }
+
+-- More peers, which take part where they are installed: what runs NAME, and
+-- what succeeds when all that it needs is there.
+local OTHERS <const> = {
+  { side = "joblib", program = "python", path = "peers/joblib/%s.py",
+    probe = "-c 'import joblib'" },
+  { side = "mce", program = "perl", path = "peers/perl/%s.pl",
+    probe = "-MMCE -e 1" },
+  { side = "ruby", program = "ruby", path = "peers/ruby/%s.rb",
+    probe = "-rparallel -e 1" },
+  { side = "piscina", program = "node", path = "peers/node/%s.js",
+    probe = "-e 'require(\"piscina\")'" },
+}
 local RUN_LIMIT <const> = 90 -- seconds for one program, until SIGTERM
 local GRACE <const> = 15 -- seconds more, until SIGKILL
 
@@ -150,7 +174,23 @@ local function find_programs()
     moonfork = os.getenv "MOONFORK" or this_program(),
     python = find_python(),
     floor = os.getenv "BENCH_FLOOR" or "build/bench",
+    perl = "perl",
+    ruby = "ruby",
+    node = "env NODE_PATH=build/peers/node_modules node",
   }
+end
+
+--- Which of the other peers are here.
+local function find_others(programs)
+  local found = {}
+  for _, other in ipairs(OTHERS) do
+    local program = programs[other.program]
+    if program and os.execute(("%s %s >/dev/null 2>&1"):format(program,
+      other.probe)) then
+      table.insert(found, other)
+    end
+  end
+  return found
 end
 
 --- The command that starts one side of a workload; nil and why without it.
@@ -272,9 +312,9 @@ function Results:run(command, side, name)
   end
 end
 
---- Floor, Moonfork and Python in turn, so that whatever else the machine does
--- meets all three alike.
-function Results:round(workload, programs)
+--- Floor, Moonfork and the peers in turn, so that whatever else the machine does
+-- meets all alike.
+function Results:round(workload, programs, others)
   for _, side in ipairs(SIDES) do
     local command, why = command_for(programs, side, workload)
     if command then
@@ -283,19 +323,27 @@ function Results:round(workload, programs)
       self:fail(side, workload.name, why)
     end
   end
+  for _, other in ipairs(others) do
+    local path = here .. other.path:format(workload.name)
+    if exists(path) and not workload.one_cpu then
+      self:run(programs[other.program] .. " " .. quote(path), other.side,
+        workload.name)
+    end
+  end
 end
 
 --- Round after round over all workloads, until each had its number of them or
 -- the time is up. Returns the rounds that began.
 function Results:measure(workloads, programs, options)
   local until_time, begun = os.time() + options.seconds, 0
+  local others = find_others(programs)
   for round = 1, options.rounds do
     for _, workload in ipairs(workloads) do
       if round > 1 and os.time() >= until_time then return begun end
       if round <= (workload.rounds or round) then
         show_progress(("round %d of %d: %s"):format(round, options.rounds,
           workload.name))
-        self:round(workload, programs)
+        self:round(workload, programs, others)
         begun = round
       end
     end
@@ -323,7 +371,7 @@ local function summarise(rows)
   local function ratio(row, over, under)
     local a, b = row[over], row[under]
     if not (a and b) then return nil end
-    if row.unit:find "/s$" then a, b = b, a end
+    if row.unit:find "/s$" or row.unit == "times" then a, b = b, a end
     return a.median / b.median
   end
   for _, row in ipairs(rows) do
@@ -338,6 +386,9 @@ local function summarise(rows)
     end
     row.to_floor = ratio(row, "moonfork", "floor")
     row.to_python = ratio(row, "python", "moonfork")
+    for _, other in ipairs(OTHERS) do
+      row["to_" .. other.side] = ratio(row, other.side, "moonfork")
+    end
   end
 end
 
@@ -383,59 +434,52 @@ local function print_table(rows)
   print "Python ratio: times better than multiprocessing. Medians of rounds."
 end
 
---- Which of the figures to reach were reached; nil where nothing was measured.
-local function judge(row)
-  local goal = GOALS[row.name]
-  if not goal then return nil end
-  if goal.side == "floor" and row.to_floor then
-    return row.to_floor <= goal.ratio, row.to_floor, "at most", goal
-  elseif goal.side == "python" and row.to_python then
-    return row.to_python >= goal.ratio, row.to_python, "at least", goal
+local function print_others(rows)
+  local title = false
+  for _, row in ipairs(rows) do
+    local parts = {}
+    for _, other in ipairs(OTHERS) do
+      if row[other.side] then
+        table.insert(parts, ("%s %s (%s)"):format(other.side,
+          median_text(row[other.side]),
+          ratio_text(row["to_" .. other.side])))
+      end
+    end
+    if #parts > 0 then
+      if not title then
+        title = true
+        print "\nOther peers (so many times better than these):"
+      end
+      print(("  %-20s %-6s %s"):format(row.name, row.unit,
+        table.concat(parts, ", ")))
+    end
   end
-  return nil
+end
+
+--- Prints whether a figure was reached; nothing where none was measured.
+local function print_goal(row, goal)
+  local ratio = goal and row["to_" .. goal.side]
+  if goal and goal.side == "itself" then
+    ratio = row.moonfork and row.moonfork.median
+  end
+  if not ratio then return end
+  local is_bound = goal.side == "floor"
+  local reached = is_bound and ratio <= goal.ratio
+    or not is_bound and ratio >= goal.ratio
+  print(("  %-20s %8s %-7s %-8s %6s  %s"):format(row.name, ratio_text(ratio),
+    goal.side, is_bound and "at most" or "at least", ratio_text(goal.ratio),
+    reached and "reached" or "falls short"))
 end
 
 local function print_goals(rows)
   print "\nFigures to reach:"
   for _, row in ipairs(rows) do
-    local reached, ratio, bound, goal = judge(row)
-    if reached ~= nil then
-      print(("  %-16s %8s %-7s %-8s %6s  %s"):format(row.name,
-        ratio_text(ratio), goal.side, bound, ratio_text(goal.ratio),
-        reached and "reached" or "falls short"))
-    end
+    print_goal(row, GOALS[row.name])
+    print_goal(row, MORE_GOALS[row.name])
   end
 end
 
 -- JSON
-
-local ESCAPES <const> = { ['"'] = '\\"', ["\\"] = "\\\\" }
-
-local to_json
-
-local function list_to_json(list)
-  local parts = {}
-  for i, v in ipairs(list) do parts[i] = to_json(v) end
-  return "[" .. table.concat(parts, ", ") .. "]"
-end
-
-local function table_to_json(t)
-  if #t > 0 or next(t) == nil then return list_to_json(t) end
-  local keys, parts = {}, {}
-  for k in pairs(t) do table.insert(keys, k) end
-  table.sort(keys)
-  for i, k in ipairs(keys) do
-    parts[i] = to_json(k) .. ": " .. to_json(t[k])
-  end
-  return "{" .. table.concat(parts, ", ") .. "}"
-end
-
-function to_json(v)
-  if type(v) == "table" then return table_to_json(v) end
-  if math.type(v) == "float" then return ("%.6g"):format(v) end
-  if type(v) ~= "string" then return tostring(v) end
-  return '"' .. v:gsub('["\\]', ESCAPES):gsub("%c", " ") .. '"'
-end
 
 local function write_json(path, facts, results)
   local named = {}
@@ -484,6 +528,7 @@ local function main()
   show_progress()
   summarise(results.rows)
   print_table(results.rows)
+  print_others(results.rows)
   print_goals(results.rows)
   write_json(options.json, facts, results)
   print(("\n%d rounds, %d seconds; %s has every value."):format(rounds,
