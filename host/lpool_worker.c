@@ -257,6 +257,9 @@ static void handle_message(struct worker *worker, const unsigned char *bytes,
 static int take(struct worker *worker, struct queue_batch *batch)
 {
   int rc;
+  _Atomic uint32_t *word = queue_futex(&worker->tasks->put);
+  uint32_t seen = atomic_load(word);
+  if (queue_size(worker->tasks) == 0) tasks_spin(word, seen);
   while ((rc = queue_get(worker->tasks, batch, CLOCK_FOREVER)) == -EINTR)
     interrupt_check(worker->L);
   worker_count_time(worker, &worker->record->stats.waiting);
