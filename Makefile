@@ -75,7 +75,7 @@ C_FILES   := $(wildcard host/*.c tests/c/*.c tests/crash/*.c tests/fuzz/*.c \
 H_FILES   := $(wildcard host/*.h tests/c/*.h tests/crash/*.h tests/tsan/*.h \
                bench/floor/*.h)
 LUA_TOOLS  = scripts/doccode scripts/doccov scripts/layers scripts/sizes \
-             tests/run
+             tests/run tests/model/run
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:

@@ -14,7 +14,8 @@
 
 #define UNIT UINT64_C(64)
 #define PAGE UINT64_C(4096)
-#define SMALL_SHARE 16 /* of the heap is for small blocks: one part in */
+#define SMALL_LEAST 16 /* of the heap is kept for small blocks: one part in */
+#define SMALL_MOST 2   /* they may take, where that is free: one part in */
 #define STEP (UINT64_C(64) << 10)       /* the small blocks' memory grows by */
 #define WARM_LIMIT (UINT64_C(64) << 20) /* kept for reuse, at most, but one */
 #define WARM_NS INT64_C(500000000)      /* kept for reuse, at longest */
@@ -33,6 +34,13 @@ static unsigned find_class(uint64_t size)
   if (units < 4) return (unsigned)units;
   unsigned exponent = 63 - (unsigned)__builtin_clzll(units);
   return (exponent - 1) * 4 + (unsigned)(units >> (exponent - 2) & 3);
+}
+
+int alloc_contains(uint64_t offset)
+{
+  int inside = (offset > 0 && offset < heap->large_end) ||
+               (offset >= heap->small_end && offset < heap->size - HEAP_HEADER);
+  return inside && offset % UNIT == 0;
 }
 
 static struct block *block_at(uint64_t offset)
@@ -73,22 +81,55 @@ static uint64_t take_free(uint64_t *list)
   return offset;
 }
 
+/* Takes a warm free block of the class; 0 when there is none. */
+static uint64_t take_warm(unsigned bin)
+{
+  uint64_t offset = take_free(&heap->warm[bin]);
+  if (offset && is_large(bin))
+    heap_set(&heap->warm_bytes,
+             heap_get(&heap->warm_bytes) - alloc_class_size(bin));
+  return offset;
+}
+
 /* Takes a block that was never used; 0 when the heap is full. */
 static uint64_t take_fresh(unsigned bin)
 {
   uint64_t size = alloc_class_size(bin);
   uint64_t small = heap_get(&heap->small_end);
   uint64_t large = heap_get(&heap->large_end);
-  uint64_t border = heap->size - heap->size / SMALL_SHARE;
+  uint64_t border = heap->size - heap->size / SMALL_LEAST;
   if (!is_large(bin)) {
-    if (small - size < border) return 0;
+    if (small - size < heap->size - heap->size / SMALL_MOST) return 0;
+    if (small - size < large) return 0;
     heap_set(&heap->small_end, small - size);
     return small - size;
   }
   size = (size + PAGE - 1) / PAGE * PAGE;
+  if (border > small) border = small;
   if (size > border || large > border - size) return 0;
   heap_set(&heap->large_end, large + size);
   return large;
+}
+
+/* Takes a block of the class, and says in *cold whether it was not used since
+   its pages came; 0 when there is none. */
+static uint64_t take(unsigned bin, uint64_t *cold)
+{
+  uint64_t offset = take_warm(bin);
+  *cold = offset ? 0 : COLD;
+  if (offset == 0) offset = take_free(&heap->cold[bin]);
+  return offset ? offset : take_fresh(bin);
+}
+
+/* The same where the memory is used up: of the next larger class that has one,
+   whatever that wastes. */
+static uint64_t take_larger(unsigned *bin, uint64_t *cold)
+{
+  while (++*bin < HEAP_CLASSES) {
+    uint64_t offset = take(*bin, cold);
+    if (offset) return offset;
+  }
+  return 0;
 }
 
 int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
@@ -96,15 +137,8 @@ int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
 {
   if (size > heap->size) return -ENOMEM;
   unsigned bin = find_class(size + sizeof(struct block));
-  uint64_t offset = take_free(&heap->warm[bin]), cold = 0;
-  if (offset && is_large(bin))
-    heap_set(&heap->warm_bytes,
-             heap_get(&heap->warm_bytes) - alloc_class_size(bin));
-  if (offset == 0) {
-    cold = COLD;
-    offset = take_free(&heap->cold[bin]);
-  }
-  if (offset == 0) offset = take_fresh(bin);
+  uint64_t cold, offset = take(bin, &cold);
+  if (UNLIKELY(offset == 0)) offset = take_larger(&bin, &cold);
   if (offset == 0) return -ENOMEM;
   uint64_t generation = heap_get(&heap->generation) + 1;
   heap_set(&heap->generation, generation);
@@ -135,6 +169,12 @@ static void warm_up(uint64_t offset, size_t size)
     alloc_populate(offset / STEP * STEP, STEP);
 }
 
+/* A large block has just been used. */
+static void note_use(void)
+{
+  atomic_store_explicit(&heap->large_used, clock_now(), memory_order_relaxed);
+}
+
 int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
                 uint64_t *result)
 {
@@ -143,8 +183,7 @@ int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
   heap_end();
   if (rc != 0) return rc;
   uint64_t meta = block_at(*result)->meta;
-  if (is_large(block_class(meta)))
-    atomic_store_explicit(&heap->large_used, clock_now(), memory_order_relaxed);
+  if (is_large(block_class(meta))) note_use();
   if (meta & COLD) warm_up(*result, size);
   return 0;
 }
@@ -179,8 +218,7 @@ void alloc_free(uint64_t offset)
   heap_begin();
   alloc_free_in_transaction(offset);
   heap_end();
-  if (large)
-    atomic_store_explicit(&heap->large_used, clock_now(), memory_order_relaxed);
+  if (large) note_use();
 }
 
 size_t alloc_room(uint64_t offset)
@@ -203,23 +241,30 @@ static unsigned find_warm(int keep_last)
 }
 
 /* Takes a warm free block out of its list into `owned`. */
-static uint64_t take_warm(unsigned bin, uint64_t *owned)
+static uint64_t own_warm(unsigned bin, uint64_t *owned)
 {
-  uint64_t offset = take_free(&heap->warm[bin]);
-  heap_set(&heap->warm_bytes,
-           heap_get(&heap->warm_bytes) - alloc_class_size(bin));
+  uint64_t offset = take_warm(bin);
   heap_set(&block_at(offset)->meta, bin | (uint64_t)BLOCK_BYTES << 8);
   alloc_push_in_transaction(owned, offset);
   return offset;
 }
 
-/* Gives back all pages of the block but the one with its head. */
-static void punch(uint64_t offset, unsigned bin)
+/* Gives back all pages of the block but the one with its head. Whether the
+   system took them: if not (it may be told not to), they are not zero. */
+static int punch(uint64_t offset, unsigned bin)
 {
   uint64_t from = (offset + sizeof(struct block) + PAGE - 1) / PAGE * PAGE;
   uint64_t end = (offset + alloc_class_size(bin)) / PAGE * PAGE;
-  fallocate(heap_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
-            (off_t)(end - from));
+  return fallocate(heap_fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                   (off_t)from, (off_t)(end - from)) == 0;
+}
+
+/* A block of `owned` becomes a cold free one. */
+static void put_cold(uint64_t offset, unsigned bin)
+{
+  alloc_unlink_in_transaction(offset);
+  heap_set(&block_at(offset)->meta, bin);
+  alloc_push_in_transaction(&heap->cold[bin], offset);
 }
 
 /* Gives one warm block back to the system. 0 when there is none to give. */
@@ -227,16 +272,18 @@ static int cool_one(uint64_t *owned, int keep_last)
 {
   heap_begin();
   unsigned bin = find_warm(keep_last);
-  uint64_t offset = bin < HEAP_CLASSES ? take_warm(bin, owned) : 0;
+  uint64_t offset = bin < HEAP_CLASSES ? own_warm(bin, owned) : 0;
   heap_end();
   if (offset == 0) return 0;
-  punch(offset, bin);
+  int punched = punch(offset, bin);
   heap_begin();
-  alloc_unlink_in_transaction(offset);
-  heap_set(&block_at(offset)->meta, bin);
-  alloc_push_in_transaction(&heap->cold[bin], offset);
+  if (punched)
+    put_cold(offset, bin);
+  else
+    alloc_free_in_transaction(offset); /* warm as before */
   heap_end();
-  return 1;
+  if (!punched) note_use(); /* not again at once */
+  return punched;
 }
 
 /* At some moment: the lock is not held. */

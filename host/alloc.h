@@ -3,7 +3,8 @@
    a freed block is the first to be taken again (its pages are warm). Small
    blocks lie side by side, large ones (LARGE_BLOCK and above) on pages of
    their own whose memory goes back to the system when it is not used again
-   soon. Every block is in one list at most: a free list, or the list of what a
+   soon. When the memory for new blocks is used up, a request takes a free block
+   of a larger class, as blocks are neither divided nor joined. Every block is in one list at most: a free list, or the list of what a
    process owns (slot.h), or in none when an object in the heap holds it.
    The functions named _in_transaction are called between heap_begin and
    heap_end and compose into one update; the others take the lock themselves.
@@ -52,6 +53,10 @@ static inline unsigned block_references(uint64_t meta)
 
 /* Bytes that a block of this class takes, its head included. */
 uint64_t alloc_class_size(unsigned bin);
+
+/* Whether a block could stand at the offset, any bits at all: memory of blocks
+   is there, now or since. */
+int alloc_contains(uint64_t offset);
 
 /* A new block with room for `size` bytes behind its head, at the head of
    `list`. Its bytes are what they were before. 0 with its offset in *block, or

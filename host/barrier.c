@@ -70,32 +70,48 @@ static int break_round(uint64_t round)
   return 1;
 }
 
-/* Breaks the round when one of its parties has died. Whether it has. */
-static int break_if_dead(uint64_t round)
+/* Frees a round that is over, when all have left it. */
+static void free_round(const struct barrier *barrier, uint64_t round)
 {
-  if (outcome_of(round) != OPEN) return 0;
-  if (!waiters_find_dead_in_transaction(&round_at(round)->waiters)) return 0;
-  return break_round(round);
+  if (round == heap_get(&barrier->current)) return;
+  if (heap_get(&round_at(round)->waiters.first) == 0)
+    alloc_free_in_transaction(round);
 }
 
-/* Commits: frees a round that is over, when all have left it. */
-static void prune_round(const struct barrier *barrier, uint64_t round)
+/* Commits: forgets one that died before it had left its round. Breaks the
+   current round, unless what it died in was broken anyhow. */
+static int heed_death(struct barrier *barrier, uint64_t round, uint64_t waiter)
 {
-  if (round == barrier->current) return;
-  waiters_prune_in_transaction(&round_at(round)->waiters);
-  if (round_at(round)->waiters.first == 0) alloc_free_in_transaction(round);
+  int broken = outcome_of(round) != BROKEN ? break_round(barrier->current) : 0;
+  waiters_remove_in_transaction(&round_at(round)->waiters, waiter);
+  free_round(barrier, round);
   heap_commit();
+  return broken;
 }
 
-/* The same for all rounds: of one whose last parties were killed before they
-   had left, nobody else would. */
-static void prune_rounds(const struct barrier *barrier)
+/* Commits: the same for all that died in a round. */
+static int heed_deaths_in(struct barrier *barrier, uint64_t round)
 {
+  int broken = 0;
+  for (uint64_t at = round_at(round)->waiters.first, next; at; at = next) {
+    next = waiter_at(at)->block.next;
+    if (!waiters_lives_in_transaction(at))
+      broken |= heed_death(barrier, round, at);
+  }
+  return broken;
+}
+
+/* Commits: the same for all that died waiting, in this round or, late, in one
+   before. Whether the current round is broken by it. */
+static int heed_deaths(struct barrier *barrier)
+{
+  int broken = 0;
   heap_commit();
   for (uint64_t at = barrier->rounds, next; at; at = next) {
     next = round_at(at)->block.next;
-    prune_round(barrier, at);
+    broken |= heed_deaths_in(barrier, at);
   }
+  return broken;
 }
 
 /* ---- waiting ---- */
@@ -140,8 +156,8 @@ static int enter(struct barrier *barrier, struct barrier_wait *wait)
   const struct round *round = round_at(at);
   uint64_t left = barrier->parties - round->arrived;
   /* Most who come find out nothing new; the last must be sure. */
-  if (left <= 1) break_if_dead(at);
-  if (heap_get(&round->outcome) == BROKEN) return -EPIPE;
+  if (left <= 1) heed_deaths(barrier);
+  if (outcome_of(at) == BROKEN) return -EPIPE;
   if (left == 0) return is_acting(round) ? -EDEADLK : -EAGAIN;
   if (left > 1) return join(at, wait);
   if (!barrier->has_action) return complete(barrier, at, wait);
@@ -167,7 +183,6 @@ int barrier_arrive(struct barrier *barrier, int64_t deadline,
     heap_begin();
     uint64_t round = barrier->current;
     int rc = enter(barrier, wait);
-    if (rc == BARRIER_PASSED) prune_rounds(barrier);
     heap_end();
     /* Woken by one that broke it, or by the last that came. */
     if (rc == -EPIPE || rc == BARRIER_PASSED) wake(round);
@@ -177,13 +192,18 @@ int barrier_arrive(struct barrier *barrier, int64_t deadline,
   }
 }
 
-/* Breaks the round when a party has died, and then wakes the others. */
-static void look(uint64_t round)
+/* Looks for the dead, and wakes those that wait with them. What the current
+   round is after that, and how many wait in it. */
+static enum outcome look(struct barrier *barrier, uint64_t *waiting)
 {
   heap_begin();
-  int broken = break_if_dead(round);
+  int broken = heed_deaths(barrier);
+  uint64_t round = barrier->current;
+  enum outcome outcome = outcome_of(round);
+  *waiting = outcome == OPEN ? round_at(round)->arrived : 0;
   heap_end();
   if (broken) wake(round);
+  return outcome;
 }
 
 /* Sleeps on the outcome, and on the lives of others. */
@@ -196,8 +216,10 @@ static int watch(const struct barrier_wait *wait, int64_t deadline)
   return futex_wait_any(words, (unsigned)count + 1, deadline);
 }
 
-int barrier_sleep(struct barrier_wait *wait, int64_t deadline)
+int barrier_sleep(struct barrier *barrier, struct barrier_wait *wait,
+                  int64_t deadline)
 {
+  uint64_t waiting;
   _Atomic uint32_t *word = outcome_word(wait->round);
   while (atomic_load(word) == OPEN) {
     if (deadline == CLOCK_PAST) return -ETIMEDOUT;
@@ -207,7 +229,7 @@ int barrier_sleep(struct barrier_wait *wait, int64_t deadline)
     if (rc == -ETIMEDOUT) return rc;
     if (atomic_load(word) != OPEN) return 0;
     wait->patient = 1;
-    look(wait->round);
+    look(barrier, &waiting);
     alloc_trim(&slot_self->owned);
     if (rc != 0) return rc;
   }
@@ -220,7 +242,6 @@ int barrier_pass(struct barrier *barrier, const struct barrier_wait *wait)
   struct round *round = round_at(wait->round);
   int rc = round->outcome == OPEN ? begin_round(barrier) : -EPIPE;
   if (rc != -EPIPE) heap_set(&round->outcome, rc == 0 ? PASSED : BROKEN);
-  if (rc == 0) prune_rounds(barrier);
   heap_end();
   if (rc != -EPIPE) wake(wait->round);
   return rc;
@@ -242,8 +263,7 @@ int barrier_leave(struct barrier *barrier, struct barrier_wait *wait)
   uint32_t outcome = outcome_of(round);
   heap_begin();
   waiters_remove_in_transaction(&round_at(round)->waiters, wait->waiter);
-  heap_commit();
-  prune_round(barrier, round);
+  free_round(barrier, round);
   heap_end();
   wait->round = 0;
   return outcome == PASSED ? 0 : -EPIPE;
@@ -269,11 +289,12 @@ static int is_fresh(uint64_t round)
 int barrier_reset(struct barrier *barrier)
 {
   heap_begin();
+  heed_deaths(barrier);
   uint64_t round = barrier->current;
   int rc = is_fresh(round) ? -EALREADY : begin_round(barrier);
   if (rc == 0) {
     break_round(round);
-    prune_rounds(barrier);
+    free_round(barrier, round);
   }
   heap_end();
   if (rc == 0) wake(round);
@@ -282,25 +303,14 @@ int barrier_reset(struct barrier *barrier)
 
 int barrier_is_broken(struct barrier *barrier)
 {
-  heap_begin();
-  uint64_t round = barrier->current;
-  int found = break_if_dead(round);
-  heap_commit();
-  int broken = outcome_of(round) == BROKEN;
-  heap_end();
-  if (found) wake(round);
-  return broken;
+  uint64_t waiting;
+  return look(barrier, &waiting) == BROKEN;
 }
 
 uint64_t barrier_waiting(struct barrier *barrier)
 {
-  heap_begin();
-  uint64_t round = barrier->current;
-  int found = break_if_dead(round);
-  heap_commit();
-  uint64_t waiting = outcome_of(round) == OPEN ? round_at(round)->arrived : 0;
-  heap_end();
-  if (found) wake(round);
+  uint64_t waiting;
+  look(barrier, &waiting);
   return waiting;
 }
 

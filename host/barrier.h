@@ -7,12 +7,14 @@
    of the barrier.
 
    A party that ends while it waits, or while it runs the action, breaks the
-   round. Nobody looks for that in the first 100 ms, as most rounds take less;
-   then those who wait sleep on the lives of up to seven others besides, and
-   whoever looks at the barrier, or comes as the last, finds the dead too. So
-   they are told within 100 ms, or at once, or, where one came after they had
-   looked, within the second that is the longest sleep (futex.h). A party that
-   never comes cannot be known: that is what timeouts are for.
+   round; one that ends late, before it has left a round that has passed, breaks
+   the next one, which it will not come to. Nobody looks for that in the first
+   100 ms, as most rounds take less; then those who wait sleep on the lives of
+   up to seven others besides. Whoever asks how the barrier is, or comes as the
+   last, finds the dead too. So it is known after 100 ms, or at once, or, of one
+   that came after the others had looked, within the second that is the longest
+   sleep (futex.h). That one which does not wait never will cannot be known, as
+   nobody knows who is to come: that is what timeouts are for.
 
    A process that waits: barrier_arrive; barrier_sleep, until it is no longer
    -EINTR; barrier_break, if it is -ETIMEDOUT; barrier_leave in any case. The
@@ -76,7 +78,8 @@ int barrier_arrive(struct barrier *barrier, int64_t deadline,
 
 /* Sleeps until the round has an outcome. 0, -ETIMEDOUT; -EINTR: may be called
    again. */
-int barrier_sleep(struct barrier_wait *wait, int64_t deadline);
+int barrier_sleep(struct barrier *barrier, struct barrier_wait *wait,
+                  int64_t deadline);
 
 /* Lets the round pass, after the action. 0; -EPIPE: it was broken; -ENOMEM: it
    is broken now. */

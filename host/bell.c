@@ -18,6 +18,7 @@
 #include "heap.h"
 #include "slot.h"
 
+#define CALLS 16 /* made without the heap lock */
 #define DRAIN 16 /* rings taken by one call; few sockets hold more */
 
 /* An ear, as the universe knows it; its generation is its name. */
@@ -238,38 +239,96 @@ void bell_leave(struct bell *bell, _Atomic uint32_t *flags, uint64_t listener)
   heap_end();
 }
 
-/* In a transaction: rings one, if it is armed. 0 when it could not. */
-static int ring_listener(struct bell *bell, _Atomic uint32_t *flags,
-                         uint64_t at)
+/* Who is to be rung, noted under the heap lock: the ringing itself wakes
+   others, who may want that lock at once. */
+struct calls {
+  unsigned count;
+  int all; /* nobody was left out */
+  struct call {
+    uint64_t listener, generation; /* its block */
+    uint64_t armed, name;
+  } calls[CALLS];
+};
+
+/* It was rung, when it was `armed`: it is so no longer, unless it has been
+   armed again. To be noted after the ring: one that is killed in between has
+   rung once too often. */
+static void disarm(struct listener *listener, uint64_t armed)
+{
+  atomic_compare_exchange_strong(&listener->armed, &armed, 0);
+}
+
+/* In a transaction: notes one that is armed. Where there are too many, it is
+   rung at once. */
+static void note(struct calls *calls, uint64_t at, uint64_t armed)
 {
   struct listener *listener = listener_at(at);
-  uint64_t armed = atomic_load(&listener->armed);
-  if (armed == 0) return 1;
-  if (is_gone(listener->ear, listener->name)) {
-    remove_listener(bell, flags, at);
-    return 1;
+  if (calls->count < CALLS)
+    calls->calls[calls->count++] =
+        (struct call){at, listener->block.generation, armed, listener->name};
+  else if (ring_ear(listener->name))
+    disarm(listener, armed);
+  else
+    calls->all = 0;
+}
+
+/* In a transaction, commits: notes those that are armed, removes those that are
+   gone. */
+static void find_armed(struct bell *bell, _Atomic uint32_t *flags,
+                       struct calls *calls)
+{
+  for (uint64_t at = bell->listeners, next; at; at = next) {
+    const struct listener *listener = listener_at(at);
+    uint64_t armed = atomic_load(&listener->armed);
+    next = listener->block.next;
+    if (armed == 0) continue;
+    if (is_gone(listener->ear, listener->name))
+      remove_listener(bell, flags, at);
+    else
+      note(calls, at, armed);
   }
-  if (!ring_ear(listener->name)) return 0;
-  /* Noted behind it: killed in between, it is rung once more. It may have been
-     armed again meanwhile. */
-  atomic_compare_exchange_strong(&listener->armed, &armed, 0);
-  return 1;
+}
+
+/* Forgets those that could not be reached. */
+static void ring_all(struct calls *calls)
+{
+  unsigned rung = 0;
+  for (unsigned i = 0; i < calls->count; i++)
+    if (ring_ear(calls->calls[i].name)) calls->calls[rung++] = calls->calls[i];
+  calls->all &= rung == calls->count;
+  calls->count = rung;
+}
+
+/* In a transaction: disarms those of the bell that were rung; some may have
+   left meanwhile. */
+static void disarm_all(struct bell *bell, const struct calls *calls)
+{
+  for (uint64_t at = bell->listeners; at; at = listener_at(at)->block.next) {
+    struct listener *listener = listener_at(at);
+    for (unsigned i = 0; i < calls->count; i++) {
+      const struct call *call = &calls->calls[i];
+      if (call->listener == at &&
+          call->generation == listener->block.generation)
+        disarm(listener, call->armed);
+    }
+  }
 }
 
 void bell_ring(struct bell *bell, _Atomic uint32_t *flags)
 {
   if (bell->listeners && atomic_load(&bell->arms) == atomic_load(&bell->rung))
     return;
+  struct calls calls = {.all = 1};
   heap_begin();
   /* One was killed between list and flag, if it is empty. */
   if (bell->listeners == 0) atomic_fetch_and(flags, ~(uint32_t)BELL_LISTENERS);
   uint64_t arms = atomic_load(&bell->arms);
-  int all = 1;
-  for (uint64_t at = bell->listeners, next; at; at = next) {
-    next = listener_at(at)->block.next;
-    all &= ring_listener(bell, flags, at);
-  }
-  if (all) atomic_store(&bell->rung, arms);
+  find_armed(bell, flags, &calls);
+  heap_end();
+  ring_all(&calls);
+  heap_begin();
+  disarm_all(bell, &calls);
+  if (calls.all) atomic_store(&bell->rung, arms);
   heap_end();
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 #define LINE_BUFFERED 0x200   /* glibc's _IO_LINE_BUF, as of __flbf */
 #define COMMAND 8             /* arguments of a command, at most */
 #define NAME_SIZE 48          /* of a slot's name in one of them */
+#define POLLED 64             /* children that are looked at in one call */
 
 static struct child *running;
 static const char *const *command;
@@ -153,9 +155,9 @@ static void reap(const struct child *child)
   alloc_trim(&slot_self->owned);
 }
 
-int child_wait(struct child *child, int64_t deadline)
+/* Waits for the end, then reaps. */
+static int take_end(struct child *child, int64_t deadline)
 {
-  if (child->ended) return 0;
   int rc = process_wait(child->pidfd, deadline, &child->exitcode);
   if (rc == -ECHILD)
     child->exitcode = CHILD_UNKNOWN;
@@ -163,13 +165,47 @@ int child_wait(struct child *child, int64_t deadline)
     return rc;
   child->ended = 1;
   unlink_child(child);
+  reap(child);
+  return 0;
+}
+
+int child_wait(struct child *child, int64_t deadline)
+{
+  int rc = child->ended ? 0 : take_end(child, deadline);
   /* Many may end and be kept for their results: not one descriptor each. */
-  if (!child->watched) {
+  if (rc == 0 && !child->watched) {
     fdio_close(child->pidfd);
     child->pidfd = -1;
   }
-  reap(child);
-  return 0;
+  return rc;
+}
+
+static int is_server(const struct child *child)
+{
+  return (slot_at(child->slot)->flags & SLOT_SERVER) != 0;
+}
+
+/* Looks at children from `next` on, some of them. Gives the first of the
+   others. */
+static struct child *reap_some(struct child *next)
+{
+  struct child *some[POLLED];
+  struct pollfd polls[POLLED];
+  nfds_t count = 0;
+  for (; next && count < POLLED; next = next->next) {
+    if (is_server(next)) continue; /* whose end is noticed by its use */
+    some[count] = next;
+    polls[count++] = (struct pollfd){.fd = next->pidfd, .events = POLLIN};
+  }
+  int ready = poll(polls, count, 0);
+  for (nfds_t i = 0; i < count && ready > 0; i++)
+    if (polls[i].revents) take_end(some[i], CLOCK_PAST);
+  return next;
+}
+
+void child_reap_ended(void)
+{
+  for (struct child *next = running; next;) next = reap_some(next);
 }
 
 int child_watch(struct child *child)
@@ -196,6 +232,14 @@ void child_free(struct child *child)
 struct child *child_first(void)
 {
   return running;
+}
+
+int child_pidfd(uint64_t slot, uint64_t generation)
+{
+  for (const struct child *child = running; child; child = child->next)
+    if (child->slot == slot && child->generation == generation)
+      return child->pidfd;
+  return -1;
 }
 
 void child_forget_all(void)

@@ -62,6 +62,11 @@ void child_flush(void);
 /* Waits for the end, then reaps. 0, -ETIMEDOUT or -EINTR. */
 int child_wait(struct child *child, int64_t deadline);
 
+/* Reaps the children that have ended; in a few system calls. What others wait
+   for may hang on that: an end of a pipe that one of them held in a place of
+   which only it knew. Their descriptors stay open until child_wait. */
+void child_reap_ended(void);
+
 /* A descriptor that is readable once the child has ended, also when that was
    long ago; closed by child_free. -errno. */
 int child_watch(struct child *child);
@@ -71,6 +76,9 @@ void child_free(struct child *child);
 
 /* The children that run, a list; those of the parent are not among them. */
 struct child *child_first(void);
+
+/* The pidfd of the running child that has that slot; -1: there is none. */
+int child_pidfd(uint64_t slot, uint64_t generation);
 
 /* In a child: none of the parent's children are its own. */
 void child_forget_all(void);

@@ -267,16 +267,20 @@ static int find_type(struct codec_decoder *d)
   return found;
 }
 
-/* The same for our own types, which the module registers when it is loaded; a
-   process that starts fresh may not have done so yet. */
+/* The same for our own types, which parts of the module register when they are
+   loaded; this process may have loaded none yet, or not that one. */
 static int load_type(struct codec_decoder *d)
 {
   static const char prefix[] = "moonfork.";
   lua_State *L = d->L;
   if (strncmp(lua_tostring(L, -1), prefix, sizeof prefix - 1) != 0) return 0;
   lua_getglobal(L, "require");
-  lua_pushliteral(L, "moonfork");
+  lua_pushliteral(L, "moonfork.context");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "load_all");
+  lua_getfield(L, -2, "default");
   lua_call(L, 1, 0);
+  lua_pop(L, 1);
   return find_type(d);
 }
 

@@ -39,7 +39,7 @@ void collector_before_fork(lua_State *L)
 
 void collector_enter_child(void)
 {
-  if (frozen) luaheap_enter_child();
+  luaheap_enter_child(frozen);
 }
 
 static int young_percent(lua_State *L)

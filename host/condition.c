@@ -21,6 +21,17 @@ int condition_is_held(const struct condition *condition)
   return lock_is_held(lock_of(condition));
 }
 
+/* Whether it was told to go on. */
+static int remove_waiter(struct condition *condition,
+                         const struct condition_wait *wait)
+{
+  heap_begin();
+  int told = waiters_is_told(wait->waiter);
+  waiters_remove_in_transaction(&condition->waiters, wait->waiter);
+  heap_end();
+  return told;
+}
+
 int condition_begin(struct condition *condition, struct condition_wait *wait)
 {
   struct lock *lock = lock_of(condition);
@@ -31,7 +42,9 @@ int condition_begin(struct condition *condition, struct condition_wait *wait)
   if (rc != 0) return rc;
   wait->deaths = atomic_load(&lock->deaths);
   wait->depth = lock_release_whole(lock);
-  return 0;
+  if (wait->depth > 0) return 0;
+  remove_waiter(condition, wait); /* the lock is another thread's: lock.c */
+  return -EPERM;
 }
 
 /* Whether the kernel has marked the mutex, and nobody has it since. */
@@ -55,6 +68,7 @@ int condition_sleep(struct condition *condition,
                                      {&lock->deaths, wait->deaths}};
   while (!is_over(lock, wait)) {
     if (futex_spin(words[0].word, 0, 0)) return 0;
+    waiters_announce_sleep(wait->waiter);
     int rc = futex_wait_any(words, 2, deadline);
     if (rc == -ETIMEDOUT) return rc;
     if (is_over(lock, wait)) return 0;
@@ -71,10 +85,7 @@ int condition_end(struct condition *condition,
   struct lock *lock = lock_of(condition);
   int rc = lock_acquire_again(lock, wait->depth, INT64_MAX);
   if (rc < 0) return rc;
-  heap_begin();
-  int told = waiters_is_told(wait->waiter);
-  waiters_remove_in_transaction(&condition->waiters, wait->waiter);
-  heap_end();
+  int told = remove_waiter(condition, wait);
   if (rc == LOCK_ABANDONED) return -EOWNERDEAD;
   if (told) return 0;
   return atomic_load(&lock->deaths) != wait->deaths ? -EOWNERDEAD : -ETIMEDOUT;

@@ -1,6 +1,6 @@
 /* connection.c - see connection.h.
    SPDX-License-Identifier: MIT */
-#include "connection.h"
+#include "connection_private.h"
 
 #include <errno.h>
 
@@ -16,228 +16,21 @@
 #include "slot.h"
 
 /* Owners whose lives one can sleep on: beside them there are the word of the
-   queue and that of the changes. */
-#define WATCHED (FUTEX_WORDS - 2)
+   queue, its flags, and the word of the changes. */
+#define WATCHED (FUTEX_WORDS - 3)
 
 /* Until a new owner runs under its slot, nobody is woken when it ends; then one
    looks that often, in nanoseconds. */
 #define ENTRY_LOOK INT64_C(10000000)
 
-/* Who holds an end, or has held it. */
-struct owner {
-  struct block block;
-  uint64_t slot, generation;
-  uint64_t leaving; /* what it still refers with counts no more */
-};
-
-static struct owner *owner_at(uint64_t offset)
-{
-  return heap_at(offset);
-}
-
-static struct pipe *pipe_of(const struct connection *connection)
-{
-  return heap_at(connection->pipe);
-}
-
-static struct connection_side *own_side(const struct connection *connection)
-{
-  return &pipe_of(connection)->sides[connection->side];
-}
-
-static struct connection_side *other_side(const struct connection *connection)
-{
-  return &pipe_of(connection)->sides[1 - connection->side];
-}
-
-static struct queue *queue_of(const struct connection_side *side)
-{
-  return side->queue ? heap_at(side->queue) : NULL;
-}
-
 struct queue *connection_queue(struct connection *connection)
 {
-  return queue_of(own_side(connection));
+  return connection_side_queue(connection_own_side(connection));
 }
 
 struct queue *connection_target(struct connection *connection)
 {
-  return queue_of(other_side(connection));
-}
-
-/* ---- whether an end is gone ---- */
-
-/* Under the heap lock: the owners that live and have not left, as many as there
-   is room for. When there is none, *lost are the references of the others. */
-static unsigned list_owners(const struct connection_side *side,
-                            struct connection_peer *list, unsigned room,
-                            uint64_t *lost)
-{
-  unsigned count = 0;
-  *lost = 0;
-  for (uint64_t at = side->owners; at && count < room;
-       at = owner_at(at)->block.next) {
-    const struct owner *owner = owner_at(at);
-    enum slot_state state = slot_look(owner->slot, owner->generation);
-    if (state == SLOT_RUNS && !owner->leaving)
-      list[count++] = (struct connection_peer){owner->slot, owner->generation,
-                                               atomic_load(&side->changes)};
-    else if (state != SLOT_FREED)
-      *lost += object_count_held(slot_at(owner->slot), side->end);
-  }
-  return count;
-}
-
-/* Under the heap lock: whether the side's end is gone; if not, *count owners
-   of it live, fewer than that when some reference is under way. */
-static int look(const struct connection_side *side,
-                struct connection_peer *list, unsigned room, unsigned *count)
-{
-  uint64_t lost;
-  *count = 0;
-  if (side->end == 0) return 1;
-  *count = list_owners(side, list, room, &lost);
-  const struct object *end = heap_at(side->end);
-  return *count == 0 && end->count <= lost;
-}
-
-/* The end of file, both ways. */
-static void shut(struct pipe *pipe)
-{
-  for (size_t i = 0; i < COUNT(pipe->sides); i++) {
-    struct queue *queue = queue_of(&pipe->sides[i]);
-    if (queue && !queue_is_closed(queue)) queue_close(queue);
-  }
-}
-
-/* Whether the other end is gone; it comes to its end of file then. */
-static int is_gone(struct connection *connection, struct connection_peer *peer)
-{
-  struct connection_side *side = other_side(connection);
-  unsigned count;
-  if (LIKELY(peer->slot && peer->changes == atomic_load(&side->changes) &&
-             slot_runs(peer->slot, peer->generation)))
-    return 0;
-  heap_begin();
-  int gone = look(side, peer, 1, &count);
-  heap_end();
-  if (gone) shut(pipe_of(connection));
-  return gone;
-}
-
-/* ---- owners ---- */
-
-/* Under the heap lock: whether the owner holds the end no more, for good. */
-static int is_past(const struct owner *owner, uint64_t end)
-{
-  enum slot_state state = slot_look(owner->slot, owner->generation);
-  return state == SLOT_FREED ||
-         (owner->leaving && object_count_held(slot_at(owner->slot), end) == 0);
-}
-
-/* In a transaction, commits: frees the entries of those who are past. */
-static void prune(struct connection_side *side)
-{
-  uint64_t next;
-  for (uint64_t at = side->owners; at; at = next) {
-    next = owner_at(at)->block.next;
-    if (!is_past(owner_at(at), side->end)) continue;
-    alloc_free_in_transaction(at);
-    heap_commit();
-  }
-}
-
-static struct owner *find_owner(struct connection_side *side, uint64_t slot,
-                                uint64_t generation)
-{
-  for (uint64_t at = side->owners; at; at = owner_at(at)->block.next)
-    if (owner_at(at)->slot == slot && owner_at(at)->generation == generation)
-      return owner_at(at);
-  return NULL;
-}
-
-/* In a transaction: enters an owner, or lets one that was leaving stay. */
-static int enter(struct connection_side *side, uint64_t slot,
-                 uint64_t generation)
-{
-  struct owner *owner = find_owner(side, slot, generation);
-  uint64_t block = 0;
-  if (owner == NULL) {
-    int rc = alloc_in_transaction(sizeof *owner - sizeof owner->block,
-                                  BLOCK_BYTES, &side->owners, &block);
-    if (rc != 0) return rc;
-    owner = owner_at(block);
-    heap_set(&owner->slot, slot);
-    heap_set(&owner->generation, generation);
-  }
-  heap_set(&owner->leaving, 0);
-  return 0;
-}
-
-/* Lets those who wait at the other end look at the owners anew. */
-static void announce(struct connection *connection)
-{
-  struct connection_side *side = own_side(connection);
-  struct queue *queue = connection_target(connection);
-  atomic_fetch_add(&side->changes, 1);
-  futex_wake(&side->changes, INT32_MAX);
-  if (queue && atomic_load(&queue->getters) & BELL_LISTENERS)
-    bell_ring(&queue->bell, &queue->getters);
-}
-
-int connection_own(struct connection *connection, uint64_t slot,
-                   uint64_t generation)
-{
-  struct connection_side *side = own_side(connection);
-  heap_begin();
-  prune(side);
-  int rc = enter(side, slot, generation);
-  heap_end();
-  announce(connection);
-  return rc;
-}
-
-int connection_give(struct connection *connection, uint64_t child,
-                    uint64_t *holder)
-{
-  struct slot *slot = slot_at(child);
-  int rc = object_give(slot, own_side(connection)->end, holder);
-  if (rc == 0) rc = connection_own(connection, child, slot->block.generation);
-  return rc;
-}
-
-static struct owner *find_self(struct connection_side *side)
-{
-  return find_owner(side, slot_self_at, slot_self->block.generation);
-}
-
-/* This process's references count no more. Whether the end is gone by that. */
-static int begin_leaving(struct connection_side *side)
-{
-  struct connection_peer other;
-  unsigned count;
-  heap_begin();
-  struct owner *self = find_self(side);
-  if (self) heap_set(&self->leaving, 1);
-  heap_commit();
-  int gone = look(side, &other, 1, &count);
-  heap_end();
-  atomic_fetch_add(&side->changes, 1);
-  return gone;
-}
-
-void connection_leave(struct connection *connection, uint64_t holder)
-{
-  uint64_t at = heap_offset(connection);
-  uint64_t generation = connection->object.block.generation;
-  if (begin_leaving(own_side(connection))) shut(pipe_of(connection));
-  object_release(holder);
-  heap_begin();
-  if (object_lives(at, generation)) {
-    struct owner *self = find_self(own_side(connection));
-    if (self) alloc_free_in_transaction(heap_offset(self));
-  }
-  heap_end();
+  return connection_side_queue(connection_other_side(connection));
 }
 
 /* ---- messages ---- */
@@ -251,24 +44,24 @@ int connection_send(struct connection *connection,
                     struct connection_peer *peer)
 {
   size_t done;
-  if (is_gone(connection, peer)) return -EPIPE;
+  if (connection_is_gone(connection, peer)) return -EPIPE;
   talking = 1;
   return queue_put(connection_target(connection), message, 1, CLOCK_FOREVER,
                    &done);
 }
 
 /* What tells that there may be other owners, and that one has ended. How many
-   words, at most FUTEX_WORDS - 1; -EPIPE when the other end is gone, -EAGAIN
+   words, at most WATCHED + 1; -EPIPE when the other end is gone, -EAGAIN
    when an owner has ended just now. *until is no later than one must look. */
 static int watch_owners(struct connection *connection, struct futex_word *words,
                         int64_t *until)
 {
-  struct connection_side *side = other_side(connection);
+  struct connection_side *side = connection_other_side(connection);
   struct connection_peer owners[WATCHED];
   unsigned count;
   words[0] = (struct futex_word){&side->changes, atomic_load(&side->changes)};
   heap_begin();
-  int gone = look(side, owners, WATCHED, &count);
+  int gone = connection_look(side, owners, WATCHED, &count);
   heap_end();
   if (gone) return -EPIPE;
   int64_t soon = clock_now() + ENTRY_LOOK;
@@ -288,14 +81,16 @@ static int doze(struct connection *connection, uint32_t seen, int64_t deadline)
   struct queue *queue = connection_queue(connection);
   struct futex_word words[FUTEX_WORDS] = {{queue_futex(&queue->put), seen}};
   if (deadline == CLOCK_PAST)
-    return is_gone(connection, &(struct connection_peer){0}) ? 0 : -ETIMEDOUT;
+    return connection_is_gone(connection, &(struct connection_peer){0})
+               ? 0
+               : -ETIMEDOUT;
   if (futex_spin(words[0].word, seen, !talking)) return 0;
-  atomic_fetch_or(&queue->getters, BELL_SLEEPERS);
+  words[1] = sleepers_announce(&queue->getters);
   int64_t until = deadline;
-  int count = watch_owners(connection, words + 1, &until);
-  if (count == -EPIPE) shut(pipe_of(connection));
+  int count = watch_owners(connection, words + 2, &until);
+  if (count == -EPIPE) connection_shut(connection_pipe(connection));
   if (count < 0) return 0;
-  int rc = futex_wait_any(words, (unsigned)count + 1, until);
+  int rc = futex_wait_any(words, (unsigned)count + 2, until);
   if (rc == -ETIMEDOUT && until != deadline) rc = 0;
   /* One was woken, others may sleep on: the next to wake must look. */
   if (rc == 0) atomic_fetch_or(&queue->getters, BELL_SLEEPERS);
@@ -352,14 +147,24 @@ int connection_poll(struct connection *connection, int64_t deadline)
 int connection_is_ready(struct connection *connection)
 {
   struct connection_peer peer = {0};
-  return has_something(connection_queue(connection)) ||
-         is_gone(connection, &peer);
+  struct queue *queue = connection_queue(connection);
+  return (queue && has_something(queue)) ||
+         connection_is_gone(connection, &peer);
 }
 
 /* ---- waiting for several ---- */
 
-/* Opens a pidfd of an owner; 0 when it has ended, or has not begun. */
-static int open_owner(const struct connection_peer *owner)
+unsigned connection_owners(struct connection *connection,
+                           struct connection_peer *list, unsigned room)
+{
+  unsigned count;
+  heap_begin();
+  connection_look(connection_other_side(connection), list, room, &count);
+  heap_end();
+  return count;
+}
+
+int connection_open_owner(const struct connection_peer *owner)
 {
   pid_t pid = (pid_t)atomic_load(&slot_at(owner->slot)->pid);
   int fd = pid ? fdio_reserve() : -ESRCH;
@@ -373,19 +178,16 @@ static int open_owner(const struct connection_peer *owner)
 
 uint32_t connection_changes(struct connection *connection)
 {
-  return atomic_load(&other_side(connection)->changes);
+  return atomic_load(&connection_other_side(connection)->changes);
 }
 
 int connection_watch(struct connection *connection, int *pidfds, unsigned room)
 {
   struct connection_peer owners[room];
-  unsigned count;
+  unsigned count = connection_owners(connection, owners, room);
   int opened = 0;
-  heap_begin();
-  look(other_side(connection), owners, room, &count);
-  heap_end();
   for (unsigned i = 0; i < count; i++) {
-    int fd = open_owner(&owners[i]);
+    int fd = connection_open_owner(&owners[i]);
     if (fd < 0) {
       while (opened > 0) fdio_close(pidfds[--opened]);
       return fd;
@@ -404,9 +206,9 @@ static void destroy(uint64_t offset, struct slot *slot)
   struct connection *connection = heap_at(offset);
   /* Without its reference it was here before. */
   if (block_references(connection->object.block.meta) > 0) {
-    struct connection_side *side = own_side(connection);
-    shut(pipe_of(connection));
-    if (side->queue) queue_discard(queue_of(side), slot);
+    struct connection_side *side = connection_own_side(connection);
+    connection_shut(connection_pipe(connection));
+    if (side->queue) queue_discard(connection_side_queue(side), slot);
     heap_begin();
     while (side->owners) {
       alloc_free_in_transaction(side->owners);
@@ -458,7 +260,7 @@ static int create_end(uint64_t pipe, uint64_t side, uint64_t *end,
   connection->side = side;
   object_refer(*end, pipe);
   rc = object_hold_new(*end, OBJECT_CONNECTION, 0, holder);
-  if (rc == 0) own_side(connection)->end = *end;
+  if (rc == 0) connection_own_side(connection)->end = *end;
   return rc;
 }
 

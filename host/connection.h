@@ -90,11 +90,21 @@ int connection_receive(struct connection *connection, struct queue_batch *batch,
 /* Waits until there is a message, or the end of file. 0, -ETIMEDOUT, -EINTR. */
 int connection_poll(struct connection *connection, int64_t deadline);
 
-/* True when connection_receive would not wait. For an end that can receive. */
+/* True when connection_receive would not wait; for an end that only sends, when
+   the other one is gone. */
 int connection_is_ready(struct connection *connection);
 
 /* A number that changes with the owners of the other end. */
 uint32_t connection_changes(struct connection *connection);
+
+/* The living owners of the other end, at most `room` of them; how many. The end
+   of file comes when the last of them is gone, and not before. */
+unsigned connection_owners(struct connection *connection,
+                           struct connection_peer *list, unsigned room);
+
+/* A pidfd of an owner, to be closed with fdio_close; 0 when it has ended, or
+   has not begun. -errno. */
+int connection_open_owner(const struct connection_peer *owner);
 
 /* Opens a pidfd for each living owner of the other end, at most `room` of
    them, each to be closed with fdio_close: one that becomes readable may mean

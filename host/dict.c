@@ -364,3 +364,19 @@ void dict_abandon(struct dict *dict, const struct dict_key *key, uint64_t claim)
   dict_unlock(stripe);
   dict_tell_released(stripe);
 }
+
+void dict_delete_all(struct dict *dict)
+{
+  for (unsigned i = 0; i < DICT_STRIPES; i++) {
+    struct dict_stripe *stripe = &dict->stripes[i];
+    struct dict_place place = {.dict = dict, .stripe = stripe};
+    uint64_t bucket = 0;
+    if (stripe->table == 0) continue;
+    place.table = heap_at(stripe->table);
+    while (dict_next_entry(&place, &bucket)) {
+      struct rest rest = {0};
+      delete (&place, 0, &rest);
+      if (rest.holder) object_release(rest.holder);
+    }
+  }
+}

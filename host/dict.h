@@ -121,7 +121,10 @@ int dict_commit(struct dict *dict, const struct dict_key *key, uint64_t claim,
 void dict_abandon(struct dict *dict, const struct dict_key *key,
                   uint64_t claim);
 
-/* Empties it, at one moment. Waits until no key is claimed. */
+/* Empties it, at one moment. Waits until no key is claimed. 0, -EINTR, or
+   -EDEADLK when this process has claimed one. Without memory to be had it
+   deletes the keys one by one: all see that at one moment, unless this process
+   is killed meanwhile. */
 int dict_clear(struct dict *dict);
 
 /* How many keys there are. */

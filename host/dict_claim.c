@@ -102,12 +102,12 @@ static int is_own(const struct obstacle *by)
 static int wait_for(const struct obstacle *by)
 {
   struct dict_stripe *stripe = by->stripe;
-  struct futex_word words[2] = {{&stripe->released, by->seen}};
+  struct futex_word words[3] = {{&stripe->released, by->seen}};
   if (is_own(by)) return -EDEADLK;
   if (futex_spin(&stripe->released, by->seen, 0)) return 0;
-  atomic_fetch_or(&stripe->sleepers, BELL_SLEEPERS);
-  if (slot_watch(by->slot, by->generation, &words[1]) != 0) return 0;
-  int rc = futex_wait_any(words, 2, CLOCK_FOREVER);
+  words[1] = sleepers_announce(&stripe->sleepers);
+  if (slot_watch(by->slot, by->generation, &words[2]) != 0) return 0;
+  int rc = futex_wait_any(words, COUNT(words), CLOCK_FOREVER);
   alloc_trim(&slot_self->owned);
   return rc;
 }

@@ -35,10 +35,11 @@ int dict_create(uint64_t *result, uint64_t *holder)
 
 /* ---- emptying ---- */
 
-/* In a transaction: the tables of the dict become those of another, which is
-   this process's and dies at once. */
+/* The tables of the dict become those of another, which is this process's and
+   dies at once. */
 static void move_tables(struct dict *dict, struct dict *dying)
 {
+  heap_begin();
   for (unsigned i = 0; i < DICT_STRIPES; i++) {
     uint64_t *table = &dict->stripes[i].table;
     if (*table == 0) continue;
@@ -47,23 +48,24 @@ static void move_tables(struct dict *dict, struct dict *dying)
   }
   heap_set(&dying->object.type, OBJECT_DICT);
   heap_set(&dict->count, 0);
+  heap_end();
 }
 
 _Static_assert(2 * DICT_STRIPES + 2 <= HEAP_LOG, "more than one transaction");
 
 int dict_clear(struct dict *dict)
 {
-  uint64_t dying;
-  int rc = object_create(sizeof(struct dict), &dying);
-  if (rc != 0) return rc;
-  rc = dict_begin_write_all(dict);
+  uint64_t dying = 0;
+  int made = object_create(sizeof(struct dict), &dying);
+  int rc = dict_begin_write_all(dict);
   if (rc == 0) {
-    heap_begin();
-    move_tables(dict, heap_at(dying));
-    heap_end();
+    if (made == 0)
+      move_tables(dict, heap_at(dying));
+    else
+      dict_delete_all(dict); /* no memory left: it must work all the more */
     dict_unlock_all(dict);
   }
-  object_release(dying);
+  if (made == 0) object_release(dying);
   alloc_trim(&slot_self->owned);
   return rc;
 }

@@ -119,6 +119,13 @@ void dict_destroy_table(struct dict_stripe *stripe, struct slot *slot);
 int dict_visit_table(const struct dict *dict, unsigned stripe,
                      struct object_walk *walk, uint64_t *entries);
 
+/* Goes on to an entry of the place's table, from that bucket on, round and
+   round. 0 when there is none left. */
+int dict_next_entry(struct dict_place *place, uint64_t *bucket);
+
+/* Deletes all keys, one by one; with all locks held. */
+void dict_delete_all(struct dict *dict);
+
 /* Lists the keys of a stripe, as dict_list. */
 int dict_list_table(const struct dict_stripe *stripe, void *buffer, size_t room,
                     size_t *size);

@@ -194,6 +194,19 @@ void dict_merge(struct dict_table *table)
 
 /* ---- listing ---- */
 
+int dict_next_entry(struct dict_place *place, uint64_t *bucket)
+{
+  struct dict_table *table = place->table;
+  if (table->entries == 0) return 0;
+  for (;; ++*bucket) {
+    if (*bucket >= table->buckets) *bucket = 0;
+    place->link = bucket_at(table, *bucket);
+    if (*place->link) break;
+  }
+  place->entry = entry_at(*place->link);
+  return 1;
+}
+
 /* A key in a list. */
 struct listed {
   uint64_t hash, key; /* as of an entry */

@@ -85,6 +85,8 @@ static int open_server(lua_State *L, int preload)
 /* Asks for a child. Its pid, -errno of the fork, or -EPIPE: no server. */
 static int ask(const struct child *child)
 {
+  slot_started_by(slot_at(child->slot), server.child.slot,
+                  server.child.generation);
   struct request request = {child->slot, child->generation};
   int32_t answer;
   int rc = fdio_send(server.socket, &request, sizeof request);
@@ -101,7 +103,6 @@ int forkserver_start(lua_State *L, struct child *child, int preload)
   int pid = -EPIPE;
   preload = lua_absindex(L, preload);
   child_flush();
-  slot_at(child->slot)->flags |= SLOT_ASKED;
   for (int tries = 0; pid == -EPIPE && tries < 3; tries++) {
     int rc = open_server(L, preload);
     if (rc != 0) return rc;

@@ -12,7 +12,7 @@
 static const struct handle_type *types[OBJECT_TYPES];
 
 static const char known;  /* key of the registry: generation -> handle */
-static const char marker; /* in the metatable of every handle */
+static const char marker; /* its address is in every handle */
 
 void handle_set_type(unsigned type, const struct handle_type *description)
 {
@@ -62,6 +62,7 @@ static void forget(struct handle *handle)
 {
   unsigned type = handle->type;
   memset(handle, 0, userdata_size(type));
+  handle->mark = &marker;
   handle->type = type;
 }
 
@@ -104,11 +105,8 @@ void handle_new_type(lua_State *L, unsigned type, const luaL_Reg *methods,
   luaL_setfuncs(L, shared, 0);
   luaL_setfuncs(L, metamethods, 0);
   lua_newtable(L);
-  lua_pushvalue(L, -2); /* for handle_check */
-  luaL_setfuncs(L, methods, 1);
+  luaL_setfuncs(L, methods, 0);
   lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 1);
-  lua_rawsetp(L, -2, &marker);
 }
 
 /* Pushes the metatable of a type; loads its module the first time. */
@@ -127,6 +125,7 @@ struct handle *handle_new(lua_State *L, unsigned type)
   size_t size = userdata_size(type);
   struct handle *handle = lua_newuserdatauv(L, size, types[type]->values);
   memset(handle, 0, size);
+  handle->mark = &marker;
   handle->type = type;
   push_metatable(L, type);
   lua_setmetatable(L, -2);
@@ -171,6 +170,7 @@ int handle_push(lua_State *L, struct handle_id id)
   if (push_old(L, id)) return 0;
   int type = object_type(id.offset, id.generation);
   if (type < 0) return type;
+  if (types[type] == NULL) return -ESTALE; /* a part of others, never sent */
   struct handle *handle = handle_new(L, (unsigned)type);
   uint64_t holder;
   int rc = object_hold(id.offset, id.generation, &holder);
@@ -183,13 +183,20 @@ int handle_push(lua_State *L, struct handle_id id)
   return rc;
 }
 
+/* Whether the userdata is a handle, told by the mark in it: far cheaper than a
+   look at its metatable. The bytes of another may be anything, but not the
+   address of what is static here. */
+static inline int is_marked(lua_State *L, int index,
+                            const struct handle *handle)
+{
+  return handle && lua_rawlen(L, index) >= sizeof *handle &&
+         handle->mark == &marker;
+}
+
 struct handle *handle_test(lua_State *L, int index)
 {
   struct handle *handle = lua_touserdata(L, index);
-  if (handle == NULL || !lua_getmetatable(L, index)) return NULL;
-  int is_handle = lua_rawgetp(L, -1, &marker) == LUA_TBOOLEAN;
-  lua_pop(L, 2);
-  return is_handle ? handle : NULL;
+  return is_marked(L, index, handle) ? handle : NULL;
 }
 
 int handle_prepare(lua_State *L, int index)
@@ -199,26 +206,19 @@ int handle_prepare(lua_State *L, int index)
   return type->prepare ? type->prepare(L, index) : LUA_OK;
 }
 
-/* The userdata, when its metatable is the first upvalue of the function that
-   runs, as it is of methods: far cheaper than looking for the name. */
-static void *check_fast(lua_State *L, int index)
-{
-  if (!lua_getmetatable(L, index)) return NULL;
-  int same = lua_rawequal(L, -1, lua_upvalueindex(1));
-  lua_pop(L, 1);
-  return same ? lua_touserdata(L, index) : NULL;
-}
-
 void *handle_check_type(lua_State *L, int index, unsigned type)
 {
-  void *handle = check_fast(L, index);
-  return LIKELY(handle != NULL) ? handle
-                                : luaL_checkudata(L, index, types[type]->name);
+  struct handle *handle = lua_touserdata(L, index);
+  if (LIKELY(is_marked(L, index, handle) && handle->type == type))
+    return handle;
+  return luaL_checkudata(L, index, types[type]->name);
 }
 
 void *handle_check(lua_State *L, int index, unsigned type)
 {
-  const struct handle *handle = handle_check_type(L, index, type);
+  const struct handle *handle = lua_touserdata(L, index);
+  if (UNLIKELY(!is_marked(L, index, handle) || handle->type != type))
+    handle = luaL_checkudata(L, index, types[type]->name);
   if (UNLIKELY(handle->id.offset == 0))
     luaL_error(L, "attempt to use a %s that was given back", types[type]->name);
   return heap_at(handle->id.offset);

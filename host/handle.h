@@ -19,6 +19,7 @@ struct handle_id {
 
 /* The head of every handle's userdata. */
 struct handle {
+  const void *mark; /* tells it from other userdata */
   struct handle_id id;
   uint64_t holder; /* the block that holds this process's reference */
   uint64_t owner;  /* the slot of the process that made this userdata */

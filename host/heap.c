@@ -8,8 +8,10 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "defs.h"
 #include "futex.h"
 
@@ -117,6 +119,19 @@ uint64_t heap_resident(void)
   return (uint64_t)status.st_blocks * 512;
 }
 
+/* Sleeps until it has the lock. A wake-up may be lost, with one that is killed
+   as it has released the lock or was woken for it, while another takes it. Then
+   the C library would sleep until somebody has to wait again. */
+static int sleep_for(pthread_mutex_t *lock)
+{
+  int rc;
+  do {
+    struct timespec slice = clock_timespec(clock_now() + FUTEX_FIRST);
+    rc = pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &slice);
+  } while (rc == ETIMEDOUT);
+  return rc;
+}
+
 int heap_lock(pthread_mutex_t *lock)
 {
   int rc = pthread_mutex_trylock(lock);
@@ -124,7 +139,7 @@ int heap_lock(pthread_mutex_t *lock)
     futex_pause();
     rc = pthread_mutex_trylock(lock);
   }
-  if (rc == EBUSY) rc = pthread_mutex_lock(lock);
+  if (rc == EBUSY) rc = sleep_for(lock);
   if (LIKELY(rc == 0)) return 0;
   if (rc == EOWNERDEAD) return 1;
   abort(); /* the shared heap is overwritten: nothing can be relied on */

@@ -18,8 +18,6 @@
 #include "lsupport.h"
 #include "parcel.h"
 
-#define ACTING "moonfork.Acting"
-
 /* User values of a handle. */
 enum {
   ACTION_VALUE = 1, /* the function, when this process has it */
@@ -165,7 +163,7 @@ static int finish(lua_State *L, struct barrier *barrier,
 {
   int rc;
   do {
-    rc = barrier_sleep(wait, deadline);
+    rc = barrier_sleep(barrier, wait, deadline);
   } while (rc == -EINTR && !interrupt_due());
   int broke_it = rc != 0 && barrier_break(wait);
   int outcome = barrier_leave(barrier, wait);
@@ -181,59 +179,34 @@ static int wait_plainly(lua_State *L, struct barrier *barrier, int64_t deadline)
   return finish(L, barrier, &wait, deadline);
 }
 
-/* ---- waiting where there is an action ---- */
-
-/* A to-be-closed userdata: one that leaves the action by an error breaks the
-   barrier. */
-struct acting {
-  struct barrier *barrier; /* NULL: it does not run */
-  struct barrier_wait wait;
-};
-
-static int close_acting(lua_State *L)
+/* Runs the action at 2, and lets the round pass. Under lua_pcall: to be closed
+   is nothing in a coroutine that dies of an error. */
+static int act(lua_State *L, struct barrier *barrier, struct barrier_wait *wait)
 {
-  struct acting *acting = luaL_checkudata(L, 1, ACTING);
-  struct barrier *barrier = acting->barrier;
-  acting->barrier = NULL;
-  if (barrier == NULL) return 0;
-  barrier_break(&acting->wait);
-  barrier_leave(barrier, &acting->wait);
-  return 0;
-}
-
-static struct acting *push_acting(lua_State *L)
-{
-  struct acting *acting = lua_newuserdatauv(L, sizeof *acting, 0);
-  memset(acting, 0, sizeof *acting);
-  luaL_setmetatable(L, ACTING);
-  lua_toclose(L, -1);
-  return acting;
-}
-
-/* Runs the action at 2, and lets the round pass. */
-static int act(lua_State *L, struct barrier *barrier, struct acting *acting)
-{
-  acting->barrier = barrier;
+  int rc = 0;
   lua_pushvalue(L, 2);
-  lua_call(L, 0, 0);
-  acting->barrier = NULL;
-  int rc = barrier_pass(barrier, &acting->wait);
-  int outcome = barrier_leave(barrier, &acting->wait);
+  int status = lua_pcall(L, 0, 0, 0);
+  if (status == LUA_OK)
+    rc = barrier_pass(barrier, wait);
+  else
+    barrier_break(wait);
+  int outcome = barrier_leave(barrier, wait);
+  if (status != LUA_OK) lua_error(L);
   if (rc == -ENOMEM)
     lsupport_fail(L, "cannot pass a barrier in shared memory", rc);
-  return answer(L, &acting->wait, outcome);
+  return answer(L, wait, outcome);
 }
 
-/* All that may raise comes before the arrival, or breaks the barrier. */
+/* The action is there before the arrival: behind it nothing may raise. */
 static int wait_acting(lua_State *L, struct barrier *barrier, int64_t deadline)
 {
+  struct barrier_wait wait;
   lua_settop(L, 1);
   push_action(L, barrier);
-  struct acting *acting = push_acting(L);
-  int rc = arrive(L, barrier, deadline, &acting->wait);
-  if (rc == BARRIER_ACTS) return act(L, barrier, acting);
-  if (rc == BARRIER_WAITS) return finish(L, barrier, &acting->wait, deadline);
-  return answer(L, &acting->wait, rc);
+  int rc = arrive(L, barrier, deadline, &wait);
+  if (rc == BARRIER_ACTS) return act(L, barrier, &wait);
+  if (rc == BARRIER_WAITS) return finish(L, barrier, &wait, deadline);
+  return answer(L, &wait, rc);
 }
 
 static int l_wait(lua_State *L)
@@ -294,14 +267,6 @@ static void set_index(lua_State *L)
   lua_setfield(L, -2, "__index");
 }
 
-static void new_acting_type(lua_State *L)
-{
-  luaL_newmetatable(L, ACTING);
-  lua_pushcfunction(L, close_acting);
-  lua_setfield(L, -2, "__close");
-  lua_pop(L, 1);
-}
-
 int luaopen_moonfork_core_barrier(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -312,7 +277,6 @@ int luaopen_moonfork_core_barrier(lua_State *L)
   handle_new_type(L, OBJECT_BARRIER, methods, none);
   set_index(L);
   lua_pop(L, 1);
-  new_acting_type(L);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, l_new);
   lua_setfield(L, -2, "Barrier");

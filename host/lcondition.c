@@ -48,10 +48,10 @@ static void check_lock(lua_State *L)
 {
   if (lua_isnoneornil(L, 1)) return;
   const struct handle *handle = handle_test(L, 1);
-  if (handle == NULL ||
-      (handle->type != OBJECT_LOCK && handle->type != OBJECT_RLOCK))
+  if (handle && (handle->type == OBJECT_LOCK || handle->type == OBJECT_RLOCK))
+    handle_check(L, 1, handle->type); /* it may have been given back */
+  else
     luaL_typeerror(L, 1, "Lock or RLock");
-  handle_check(L, 1, handle->type); /* it may have been given back */
 }
 
 static int l_new(lua_State *L)
@@ -169,17 +169,18 @@ static int l_wait_for(lua_State *L)
   int64_t deadline = lsupport_deadline(L, 3);
   lua_settop(L, 2);
   if (!condition_is_held(condition)) refuse(L);
-  for (int rc = 0;;) {
+  int rc = 0;
+  do {
+    lua_settop(L, 2);
     lua_pushvalue(L, 2);
     lua_call(L, 0, 1);
     if (lua_toboolean(L, -1)) return 1;
-    lua_pop(L, 1);
     if (rc == 0)
       rc = wait(L, condition, deadline);
     else
-      return answer(L, rc);
-    if (rc == -EOWNERDEAD) return answer(L, rc);
-  }
+      break; /* it was called a last time */
+  } while (rc != -EOWNERDEAD);
+  return answer(L, rc);
 }
 
 /* ---- notifying ---- */

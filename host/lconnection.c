@@ -6,13 +6,19 @@
 #include <lauxlib.h>
 
 #include "bindings.h"
+#include "child.h"
+#include "clock.h"
 #include "connection.h"
 #include "defs.h"
 #include "end.h"
+#include "fdio.h"
+#include "futex.h"
+#include "heap.h"
 #include "interrupt.h"
 #include "lsupport.h"
 #include "object.h"
 #include "parcel.h"
+#include "waitable.h"
 
 /* new(duplex): both ends. */
 static int l_new(lua_State *L)
@@ -132,6 +138,36 @@ static int answer(lua_State *L, int rc)
   return lsupport_answer(L, rc == -EPIPE ? "closed" : "timeout");
 }
 
+/* Until when to wait before the children that have ended are to be reaped, the
+   first time and later: the other end may be gone with one of them. The past
+   when there is no need to wait. */
+static int64_t next_look(struct queue *queue, int64_t deadline, int64_t slice)
+{
+  if (LIKELY(queue_size(queue) > 0)) return CLOCK_PAST;
+  int64_t look = clock_now() + slice;
+  return look < deadline ? look : deadline;
+}
+
+/* Waits for a message, which it takes into the batch, if any, or for the end of
+   file; raises for an interrupt. 0, or as connection_receive. */
+static int wait_for(lua_State *L, struct connection *connection,
+                    struct queue_batch *batch, int64_t deadline)
+{
+  int64_t until, slice = FUTEX_FIRST;
+  int rc;
+  do {
+    until = next_look(connection_queue(connection), deadline, slice);
+    rc = batch ? connection_receive(connection, batch, until)
+               : connection_poll(connection, until);
+    if (rc == -EINTR) interrupt_check(L);
+    if (rc != -ETIMEDOUT || until == deadline) continue;
+    child_reap_ended();
+    slice = FUTEX_SLICE;
+  } while (rc == -EINTR || (rc == -ETIMEDOUT && until != deadline));
+  end_settle(lua_touserdata(L, 1));
+  return rc;
+}
+
 /* Receives one message, of those that are accepted, and pushes its value. */
 static int receive(lua_State *L, int (*accept)(const void *, size_t))
 {
@@ -143,12 +179,7 @@ static int receive(lua_State *L, int (*accept)(const void *, size_t))
                               .max = 1,
                               .accept = accept};
   struct connection *connection = check_receiver(L);
-  struct end *end = lua_touserdata(L, 1);
-  int64_t deadline = lsupport_deadline(L, 2);
-  int rc;
-  while ((rc = connection_receive(connection, &batch, deadline)) == -EINTR)
-    interrupt_check(L);
-  end_settle(end);
+  int rc = wait_for(L, connection, &batch, lsupport_deadline(L, 2));
   if (rc != 0) return answer(L, rc);
   if (item.block == 0)
     parcel_open_inline(L, buffer, item.size);
@@ -170,11 +201,7 @@ static int l_recv_bytes(lua_State *L)
 static int l_poll(lua_State *L)
 {
   struct connection *connection = check_receiver(L);
-  int64_t deadline = lsupport_deadline(L, 2);
-  int rc;
-  while ((rc = connection_poll(connection, deadline)) == -EINTR)
-    interrupt_check(L);
-  end_settle(lua_touserdata(L, 1));
+  int rc = wait_for(L, connection, NULL, lsupport_deadline(L, 2));
   lua_pushboolean(L, rc == 0);
   return 1;
 }
@@ -194,6 +221,63 @@ static int l_close(lua_State *L)
   return 0;
 }
 
+/* ---- together with other things: mp.wait ---- */
+
+static const char *find_source(lua_State *L, int index,
+                               struct waitable_source *source)
+{
+  struct handle *handle = handle_test(L, index);
+  if (handle == NULL) return "not a connection";
+  const char *refusal = end_refusal(handle);
+  if (refusal) return lua_pushfstring(L, "cannot wait for %s", refusal);
+  struct connection *connection = heap_at(handle->id.offset);
+  struct queue *queue = connection_queue(connection);
+  source->object = connection;
+  source->bell = queue ? &queue->bell : NULL;
+  source->flags = queue ? &queue->getters : NULL;
+  return NULL;
+}
+
+static int is_ready(UNUSED lua_State *L, const struct waitable_source *source)
+{
+  return connection_is_ready(source->object);
+}
+
+static void unwatch(struct waitable_source *source)
+{
+  for (unsigned i = 0; i < source->fd_count; i++)
+    if (source->opened >> i & 1) fdio_close(source->fds[i]);
+  source->fd_count = source->opened = 0;
+}
+
+/* Adds the pidfd of an owner; a child's is there already. 0 or -errno. */
+static int watch_owner(struct waitable_source *source,
+                       const struct connection_peer *owner)
+{
+  int own = child_pidfd(owner->slot, owner->generation);
+  int fd = own < 0 ? connection_open_owner(owner) : own;
+  if (fd <= 0) return fd;
+  if (own < 0) source->opened |= 1u << source->fd_count;
+  source->fds[source->fd_count++] = fd;
+  return 0;
+}
+
+static int watch(struct waitable_source *source)
+{
+  struct connection_peer owners[WAITABLE_FDS];
+  uint32_t changes = connection_changes(source->object);
+  if (source->fd_count > 0 && source->seen == changes) return 0;
+  unwatch(source);
+  source->seen = changes;
+  unsigned count = connection_owners(source->object, owners, WAITABLE_FDS);
+  int rc = 0;
+  for (unsigned i = 0; i < count && rc == 0; i++)
+    rc = watch_owner(source, &owners[i]);
+  return rc;
+}
+
+static const struct waitable waitable = {find_source, is_ready, watch, unwatch};
+
 int luaopen_moonfork_core_connection(lua_State *L)
 {
   static const luaL_Reg methods[] = {
@@ -208,6 +292,7 @@ int luaopen_moonfork_core_connection(lua_State *L)
   };
   static const luaL_Reg metamethods[] = {{"__close", l_close}, {NULL, NULL}};
   handle_new_type(L, OBJECT_CONNECTION, methods, metamethods);
+  waitable_set(L, -1, &waitable);
   lua_pop(L, 1);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, l_new);

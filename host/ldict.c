@@ -12,6 +12,7 @@
 #include "dict.h"
 #include "handle.h"
 #include "interrupt.h"
+#include "ldict_key.h"
 #include "lsupport.h"
 #include "parcel.h"
 
@@ -22,96 +23,6 @@ _Static_assert(DICT_INLINE >= QUEUE_INLINE / 2, "a scalar could be boxed");
 static struct dict *check_dict(lua_State *L)
 {
   return handle_check(L, 1, OBJECT_DICT);
-}
-
-/* ---- keys ---- */
-
-enum key_kind { KEY_STRING, KEY_INTEGER, KEY_FLOAT, KEY_BOOLEAN };
-
-/* A key, and the bytes of those that are no strings. */
-struct key {
-  struct dict_key key;
-  union {
-    lua_Integer integer;
-    lua_Number number;
-    unsigned char boolean;
-  } of;
-};
-
-/* A float with the value of an integer is that integer, as in tables. */
-static void read_number(lua_State *L, int index, struct key *key)
-{
-  int is_integer;
-  key->of.integer = lua_tointegerx(L, index, &is_integer);
-  if (is_integer) {
-    key->key = dict_key(KEY_INTEGER, &key->of, sizeof key->of.integer);
-  } else {
-    key->of.number = lua_tonumber(L, index);
-    key->key = dict_key(KEY_FLOAT, &key->of, sizeof key->of.number);
-  }
-}
-
-static int is_nan(lua_State *L, int index)
-{
-  lua_Number number = lua_tonumber(L, index);
-  return number != number;
-}
-
-/* Reads the key at `index`. 0 for nil and NaN, which no dict has. */
-static int read_key(lua_State *L, int index, struct key *key)
-{
-  size_t size;
-  const char *bytes;
-  switch (lua_type(L, index)) {
-    case LUA_TSTRING:
-      bytes = lua_tolstring(L, index, &size);
-      key->key = dict_key(KEY_STRING, bytes, size);
-      return 1;
-    case LUA_TNUMBER:
-      if (is_nan(L, index)) return 0;
-      read_number(L, index, key);
-      return 1;
-    case LUA_TBOOLEAN:
-      key->of.boolean = (unsigned char)lua_toboolean(L, index);
-      key->key = dict_key(KEY_BOOLEAN, &key->of, 1);
-      return 1;
-    case LUA_TNIL:
-    case LUA_TNONE:
-      return 0;
-    default:
-      return luaL_error(
-          L, "a key of a dict is a string, a number or a boolean, not a %s",
-          luaL_typename(L, index));
-  }
-}
-
-/* The same, to write. */
-static void check_key(lua_State *L, int index, struct key *key)
-{
-  if (UNLIKELY(!read_key(L, index, key)))
-    luaL_error(L, "a key of a dict cannot be %s",
-               lua_isnoneornil(L, index) ? "nil" : "NaN");
-}
-
-static void push_key(lua_State *L, const struct dict_key *key)
-{
-  struct key number;
-  switch ((enum key_kind)key->kind) {
-    case KEY_STRING:
-      lua_pushlstring(L, key->bytes, key->size);
-      break;
-    case KEY_INTEGER:
-      memcpy(&number.of, key->bytes, sizeof number.of.integer);
-      lua_pushinteger(L, number.of.integer);
-      break;
-    case KEY_FLOAT:
-      memcpy(&number.of, key->bytes, sizeof number.of.number);
-      lua_pushnumber(L, number.of.number);
-      break;
-    case KEY_BOOLEAN:
-      lua_pushboolean(L, *(const unsigned char *)key->bytes);
-      break;
-  }
 }
 
 /* ---- reading ---- */
@@ -140,20 +51,20 @@ static int push_value(lua_State *L, struct dict *dict,
 static int l_index(lua_State *L)
 {
   struct dict *dict = check_dict(L);
-  struct key key;
+  struct ldict_key key;
   if (lua_type(L, 2) == LUA_TSTRING) {
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL) return 1;
   }
-  return read_key(L, 2, &key) && push_value(L, dict, &key.key);
+  return ldict_read_key(L, 2, &key) && push_value(L, dict, &key.key);
 }
 
 static int l_get(lua_State *L)
 {
   struct dict *dict = check_dict(L);
-  struct key key;
+  struct ldict_key key;
   lua_settop(L, 3);
-  if (read_key(L, 2, &key)) push_value(L, dict, &key.key);
+  if (ldict_read_key(L, 2, &key)) push_value(L, dict, &key.key);
   return 1; /* the value, or the default */
 }
 
@@ -235,9 +146,9 @@ static void write_value(lua_State *L, struct dict *dict,
 static int l_set(lua_State *L)
 {
   struct dict *dict = check_dict(L);
-  struct key key;
+  struct ldict_key key;
   luaL_checkany(L, 3);
-  check_key(L, 2, &key);
+  ldict_check_key(L, 2, &key);
   write_value(L, dict, &key.key, 3);
   return 0;
 }
@@ -246,10 +157,10 @@ static int l_setdefault(lua_State *L)
 {
   struct dict *dict = check_dict(L);
   struct writing writing;
-  struct key key;
+  struct ldict_key key;
   int rc;
   luaL_checkany(L, 3);
-  check_key(L, 2, &key);
+  ldict_check_key(L, 2, &key);
   do {
     if (push_value(L, dict, &key.key)) return 1;
     lua_settop(L, 3);
@@ -266,10 +177,10 @@ static int l_pop(lua_State *L)
 {
   struct dict *dict = check_dict(L);
   struct dict_copy copy;
-  struct key key;
+  struct ldict_key key;
   int rc;
   lua_settop(L, 3);
-  check_key(L, 2, &key);
+  ldict_check_key(L, 2, &key);
   UNINTERRUPTED(rc, dict_take(dict, &key.key, &copy));
   if (rc == -ENOENT) return 1; /* the default */
   check_write(L, rc);
@@ -327,10 +238,10 @@ static int try_add(lua_State *L, struct dict *dict, const struct dict_key *key)
 static int l_add(lua_State *L)
 {
   struct dict *dict = check_dict(L);
-  struct key key;
+  struct ldict_key key;
   int rc;
   lua_settop(L, 3);
-  check_key(L, 2, &key);
+  ldict_check_key(L, 2, &key);
   if (lua_isnil(L, 3)) {
     lua_pushinteger(L, 1);
     lua_replace(L, 3);
@@ -382,11 +293,11 @@ static int l_update(lua_State *L)
 {
   struct dict *dict = check_dict(L);
   struct dict_copy copy;
-  struct key key;
+  struct ldict_key key;
   uint64_t claim;
   int rc;
   luaL_checktype(L, 3, LUA_TFUNCTION);
-  check_key(L, 2, &key);
+  ldict_check_key(L, 2, &key);
   lua_settop(L, 3);
   UNINTERRUPTED(rc, dict_claim(dict, &key.key, &claim, &copy));
   check_write(L, rc);
@@ -448,7 +359,7 @@ static int next(lua_State *L)
     const char *after = dict_listed(shot->keys + shot->at, &key);
     shot->at = (size_t)(after - shot->keys);
     lua_settop(L, 1);
-    push_key(L, &key);
+    ldict_push_key(L, &key);
     if (push_value(L, dict, &key)) return 2;
   }
   return 0;

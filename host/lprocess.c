@@ -19,7 +19,7 @@
 #include "interrupt.h"
 #include "lsupport.h"
 #include "object.h"
-#include "parcel.h"
+#include "outcome.h"
 #include "process.h"
 #include "reach.h"
 #include "slot.h"
@@ -43,9 +43,8 @@ struct process {
   char name[SLOT_NAME];
 };
 
-static const char running;     /* key of the registry: child -> userdata */
-static const char error_maker; /* likewise: makes remote errors */
-static const char preload;     /* likewise: modules that a forkserver loads */
+static const char running; /* key of the registry: child -> userdata */
+static const char preload; /* likewise: modules that a forkserver loads */
 
 /* ---- helpers ---- */
 
@@ -105,21 +104,22 @@ static struct process *check_started(lua_State *L)
 static int wait_for(lua_State *L, struct process *process, int64_t deadline)
 {
   int rc;
-  if (process->child.ended) return 0;
   while ((rc = child_wait(&process->child, deadline)) == -EINTR)
     interrupt_check(L);
   if (rc == 0) keep(L, process, 1, 0);
   return rc;
 }
 
-/* True when it has been started here and has ended, as of now. Never raises. */
+/* True when it has ended, as of now. Never raises. */
 static int has_ended(lua_State *L, struct process *process)
 {
   struct child *child = &process->child;
-  if (process->state == STATE_NEW || child->owner != slot_self_at) return 0;
-  if (!child->ended && child_wait(child, CLOCK_PAST) == 0)
-    keep(L, process, 1, 0);
-  return child->ended;
+  if (child->ended && child->pidfd < 0) return 1;
+  if (process->state == STATE_NEW || child->owner != slot_self_at)
+    return child->ended;
+  if (child_wait(child, CLOCK_PAST) != 0) return 0;
+  keep(L, process, 1, 0);
+  return 1;
 }
 
 static const char *find_source(lua_State *L, int index,
@@ -128,7 +128,8 @@ static const char *find_source(lua_State *L, int index,
   struct process *process = luaL_testudata(L, index, TYPE);
   if (process == NULL) return "not a process";
   source->object = process;
-  source->fd = process->child.ended ? -1 : process->child.pidfd;
+  if (!process->child.ended)
+    source->fds[source->fd_count++] = process->child.pidfd;
   return find_problem(L, process);
 }
 
@@ -138,6 +139,21 @@ static int is_ready(lua_State *L, const struct waitable_source *source)
 }
 
 static const struct waitable waitable = {find_source, is_ready, NULL, NULL};
+
+/* Reaps the children that have ended. Those that nobody asks for are kept no
+   more. */
+static void reap_ended(lua_State *L)
+{
+  child_reap_ended();
+  push_running(L);
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    struct process *process = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (process->child.ended) has_ended(L, process);
+  }
+  lua_pop(L, 1);
+}
 
 /* ---- making and starting ---- */
 
@@ -229,6 +245,7 @@ static int l_start(lua_State *L)
   struct process *process = check_process(L);
   check_startable(L, process);
   lua_settop(L, 1);
+  reap_ended(L);
   uint64_t ticket = end_ticket();
   int arguments = process->method == METHOD_FORK ? push_call(L) : 0;
   if (process->method == METHOD_FORK && end_any())
@@ -321,50 +338,6 @@ static int l_close(lua_State *L)
 
 /* ---- what is left of one that has ended ---- */
 
-/* Pushes what the child published: the kind, and values or the error's table.
-   The status of decoding. */
-static int read_outcome(lua_State *L, const struct slot *slot)
-{
-  enum slot_result kind = slot_result_kind(slot);
-  lua_pushinteger(L, kind);
-  if (kind == RESULT_NONE) return LUA_OK;
-  uint64_t block = slot->result_block;
-  return parcel_open(L, block ? parcel_bytes(block) : slot->small,
-                     slot_result_size(slot), 0, kind == RESULT_VALUES);
-}
-
-/* Turns an outcome's error, or the want of one, into what is raised. */
-static void make_error(lua_State *L, int index)
-{
-  index = lua_absindex(L, index);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &error_maker);
-  lua_pushvalue(L, 1);
-  lua_rawgeti(L, index, 2);
-  lua_call(L, 2, 1);
-  lua_rawseti(L, index, 2);
-}
-
-/* Pushes the table of the outcome: kind, then values or the remote error. It
-   is made at the first call and kept by the userdata. */
-static void push_outcome(lua_State *L, struct process *process)
-{
-  if (lua_getiuservalue(L, 1, 1) == LUA_TTABLE) return;
-  lua_settop(L, 1);
-  if (read_outcome(L, slot_at(process->child.slot)) != LUA_OK)
-    lsupport_raise(L, 1);
-  int count = lua_gettop(L) - 1;
-  lua_createtable(L, count, 1);
-  lua_insert(L, 2);
-  for (int i = count; i > 0; i--) lua_rawseti(L, 2, i);
-  lua_pushinteger(L, count);
-  lua_setfield(L, 2, "n");
-  lua_rawgeti(L, 2, 1);
-  if (lua_tointeger(L, -1) != RESULT_VALUES) make_error(L, 2);
-  lua_settop(L, 2);
-  lua_pushvalue(L, 2);
-  lua_setiuservalue(L, 1, 1);
-}
-
 /* The values, or the remote error, once the process has ended. */
 static int l_result(lua_State *L)
 {
@@ -372,7 +345,7 @@ static int l_result(lua_State *L)
   if (wait_for(L, process, lsupport_deadline(L, 2)) != 0)
     return lsupport_answer(L, "timeout");
   lua_settop(L, 1);
-  push_outcome(L, process);
+  outcome_push(L, slot_at(process->child.slot));
   lua_getfield(L, 2, "n");
   int count = (int)lua_tointeger(L, -1);
   luaL_checkstack(L, count, "too many results");
@@ -382,15 +355,6 @@ static int l_result(lua_State *L)
   if (kind == RESULT_VALUES) return count - 1;
   lua_rawgeti(L, 2, 2);
   return lua_error(L);
-}
-
-/* set_error_maker(f): f(process, fields) gives the remote error. */
-static int l_set_error_maker(lua_State *L)
-{
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  lua_settop(L, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &error_maker);
-  return 0;
 }
 
 /* ---- properties ---- */
@@ -410,8 +374,6 @@ static int push_property(lua_State *L, struct process *process, const char *key)
     lua_pushboolean(L, process->daemon);
   else if (strcmp(key, "pid") == 0 && process->child.pid)
     lua_pushinteger(L, process->child.pid);
-  else if (strcmp(key, "exitcode") == 0 && process->child.ended)
-    lua_pushinteger(L, process->child.exitcode);
   else if (strcmp(key, "exitcode") == 0 && has_ended(L, process))
     lua_pushinteger(L, process->child.exitcode);
   else if (strcmp(key, "sentinel") == 0 && process->child.slot)
@@ -458,24 +420,19 @@ static int l_gc(lua_State *L)
   return 0;
 }
 
-/* The running children, in the order of their start. */
+/* The running children. */
 static int l_active(lua_State *L)
 {
   lua_Integer count = 0;
+  lua_settop(L, 0);
+  reap_ended(L);
   lua_newtable(L);
   push_running(L);
-  for (struct child *child = child_first(), *next; child; child = next) {
-    next = child->next;
-    if (slot_at(child->slot)->flags & SLOT_SERVER) continue;
-    lua_rawgetp(L, 2, child);
-    if (child_wait(child, CLOCK_PAST) == 0) {
-      lua_pop(L, 1);
-      lua_pushnil(L);
-      lua_rawsetp(L, 2, child);
-    } else {
+  for (const struct child *child = child_first(); child; child = child->next)
+    if (lua_rawgetp(L, 2, child) == LUA_TUSERDATA)
       lua_rawseti(L, 1, ++count);
-    }
-  }
+    else
+      lua_pop(L, 1); /* a forkserver */
   lua_settop(L, 1);
   return 1;
 }
@@ -486,7 +443,7 @@ int luaopen_moonfork_core_process(lua_State *L)
       {"new", l_new},
       {"active", l_active},
       {"set_preload", l_set_preload},
-      {"set_error_maker", l_set_error_maker},
+      {"set_error_maker", outcome_set_error_maker},
       {NULL, NULL},
   };
   static const luaL_Reg of_process[] = {

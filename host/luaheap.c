@@ -26,6 +26,15 @@
 #define FINE_CLASSES (FINE / UNIT)
 #define CLASSES (FINE_CLASSES + 4 * (15 - 10))
 
+#ifndef __has_feature
+#  define __has_feature(name) 0
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#  define ADDRESS_SANITISER 1
+#else
+#  define ADDRESS_SANITISER __has_feature(address_sanitizer)
+#endif
+
 struct free_block {
   struct free_block *next;
 };
@@ -50,11 +59,7 @@ static struct {
 
 void luaheap_open(void)
 {
-#if defined(__SANITIZE_ADDRESS__)
-  small.on = 0;
-#else
-  small.on = 1;
-#endif
+  small.on = !ADDRESS_SANITISER;
   const char *wish = getenv("MOONFORK_HEAP");
   if (wish && strcmp(wish, "malloc") == 0) small.on = 0;
   if (wish && strcmp(wish, "arena") == 0) small.on = 1;
@@ -89,8 +94,11 @@ static size_t next_run(unsigned index, size_t whole)
   return size;
 }
 
+/* Nonzero: it must come from the C library; so must, in a small program, what
+   is not that small, for there it can be split and joined again. */
 static int add_run(struct class *class, size_t whole)
 {
+  if (whole > FINE && luaheap_arena_is_small()) return -1;
   size_t size = next_run((unsigned)(class - small.classes), whole);
   struct luaheap_piece *piece = &small.piece;
   if (size > (size_t)(piece->end - piece->at) &&
@@ -150,17 +158,10 @@ static void use_huge_pages(void)
   if (now == top) return;
   if (bottom == NULL) bottom = now;
   top = now;
-  if (top < bottom + MEDIUM) return;
+  if (top < bottom + MEDIUM || luaheap_arena_is_limited()) return;
   mallopt(M_TOP_PAD, PAD);
   uintptr_t start = (uintptr_t)bottom & -PAGE;
   madvise((void *)start, (uintptr_t)top - start, MADV_HUGEPAGE);
-}
-
-static void *take_medium(size_t size)
-{
-  void *block = malloc(size);
-  use_huge_pages();
-  return block;
 }
 
 static void *resize_medium(void *block, size_t size)
@@ -168,6 +169,11 @@ static void *resize_medium(void *block, size_t size)
   block = realloc(block, size);
   use_huge_pages();
   return block;
+}
+
+static void *take_medium(size_t size)
+{
+  return resize_medium(NULL, size);
 }
 
 /* ---- all blocks ---- */
@@ -197,39 +203,31 @@ static void *move(void *block, size_t old_size, size_t new_size)
   return moved;
 }
 
-/* Whether the C library knows a block of this size. */
+/* Whether a block is the C library's, as it then stays, whatever its size. */
 static int is_plain(const void *block, size_t size)
 {
   return size < LUAHEAP_LARGE &&
          (size > LUAHEAP_SMALL || !luaheap_arena_has(block));
 }
 
-static int is_plain_size(size_t size)
-{
-  return size < LUAHEAP_LARGE && (size > LUAHEAP_SMALL || !small.on);
-}
-
 static int is_same_class(size_t size, size_t other)
 {
-  size_t before, after;
-  classify(size, &before);
-  classify(other, &after);
-  return before == after;
+  size_t whole;
+  return other <= LUAHEAP_SMALL &&
+         classify(size, &whole) == classify(other, &whole);
 }
 
 static void *resize(void *block, size_t old_size, size_t new_size)
 {
-  int plain = is_plain(block, old_size);
-  if (plain && is_plain_size(new_size))
+  if (is_plain(block, old_size) && new_size < LUAHEAP_LARGE)
     return resize_medium(block, new_size);
   if (old_size >= LUAHEAP_LARGE && new_size >= LUAHEAP_LARGE)
     return luaheap_large_resize(block, old_size, new_size);
-  if (!plain && old_size <= LUAHEAP_SMALL && new_size <= LUAHEAP_SMALL &&
-      is_same_class(old_size, new_size))
+  if (old_size <= LUAHEAP_SMALL && is_same_class(old_size, new_size))
     return block;
   void *moved = move(block, old_size, new_size);
   if (moved || new_size > old_size || old_size >= LUAHEAP_LARGE) return moved;
-  return block; /* one that is longer than it need be */
+  return block; /* it is longer than its class says, and may be */
 }
 
 void *luaheap_allocate(void *context, void *block, size_t old_size,
@@ -242,10 +240,10 @@ void *luaheap_allocate(void *context, void *block, size_t old_size,
   return NULL;
 }
 
-void luaheap_enter_child(void)
+void luaheap_enter_child(int frozen)
 {
   if (!small.on) return;
   memset(small.runs, 0, sizeof small.runs);
   memset(small.classes, 0, sizeof small.classes);
-  luaheap_arena_enter_child(&small.piece);
+  if (frozen) luaheap_arena_enter_child(&small.piece);
 }

@@ -26,8 +26,10 @@ void *luaheap_allocate(void *context, void *block, size_t old_size,
    tells the C library to keep what it can of larger blocks warm. */
 void luaheap_open(void);
 
-/* In a forked child: its blocks come from memory of its own and none of those
-   that it inherited are used again, so that what it inherited stays shared. */
-void luaheap_enter_child(void);
+/* In a forked child, before its first allocation: no block that was free is
+   used again, for its page would be copied. After a freeze, moreover, all new
+   blocks stand in pages of the child's own, and to free an inherited block does
+   nothing, so that what was inherited stays shared. */
+void luaheap_enter_child(int frozen);
 
 #endif

@@ -7,9 +7,9 @@
 
 #define PAGE ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
-#define FIRST ((size_t)2 << 20)      /* static memory, in all */
+#define FIRST ((size_t)1 << 20)       /* static memory, in all */
 #define FIRST_STEP ((size_t)16 << 10) /* of which so much is made ready */
-#define STEP ((size_t)64 << 20)      /* reserved memory is taken in steps */
+#define STEP ((size_t)64 << 20)       /* reserved memory is taken in steps */
 #define RESERVED ((size_t)1 << 40)
 
 enum { IN_FIRST, IN_RESERVE };
@@ -17,7 +17,7 @@ enum { IN_FIRST, IN_RESERVE };
 static _Alignas(4096) char first[FIRST];
 static char *first_end = first;                   /* made ready so far */
 static char *first_limit = first + FIRST / 4 * 3; /* leaves some to children */
-static char *reserve;                             /* NULL: none yet */
+static struct luaheap_range reserve;              /* empty: none yet */
 static int refused;                               /* there can be none */
 static char *next; /* what was not taken of the reserve begins here */
 
@@ -52,31 +52,36 @@ static int extend_first(struct luaheap_piece *piece, size_t size)
   return 0;
 }
 
-static int has_limit(void)
+static int has_limit(__rlimit_resource_t resource)
 {
   struct rlimit limit;
-  return getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY;
+  return getrlimit(resource, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY;
+}
+
+int luaheap_arena_is_limited(void)
+{
+  return has_limit(RLIMIT_AS) || has_limit(RLIMIT_DATA);
 }
 
 static int make_reserve(void)
 {
   refused = 1;
-  if (has_limit()) return -1;
+  if (luaheap_arena_is_limited()) return -1;
   char *base = mmap(NULL, RESERVED, PROT_NONE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) return -1;
   refused = 0;
-  reserve = next = round_up(base, HUGE_PAGE);
-  luaheap_arena_own[IN_RESERVE] = (struct luaheap_range){
-      .from = (uintptr_t)next, .size = RESERVED - (size_t)(next - base)};
+  next = round_up(base, HUGE_PAGE);
+  reserve.from = (uintptr_t)next;
+  reserve.size = RESERVED - (size_t)(next - base);
+  luaheap_arena_own[IN_RESERVE] = reserve;
   return 0;
 }
 
 static int extend_reserve(struct luaheap_piece *piece)
 {
-  if (reserve == NULL && (refused || make_reserve() != 0)) return -1;
-  const struct luaheap_range *own = &luaheap_arena_own[IN_RESERVE];
-  if ((uintptr_t)next + STEP > own->from + own->size) return -1;
+  if (reserve.size == 0 && (refused || make_reserve() != 0)) return -1;
+  if ((uintptr_t)next + STEP > reserve.from + reserve.size) return -1;
   if (mprotect(next, STEP, PROT_READ | PROT_WRITE) != 0) return -1;
   madvise(next, STEP, MADV_HUGEPAGE);
   if (piece->end != next) piece->at = next;
@@ -87,7 +92,7 @@ static int extend_reserve(struct luaheap_piece *piece)
 
 int luaheap_arena_extend(struct luaheap_piece *piece, size_t size)
 {
-  if (piece->end <= first_limit && extend_first(piece, size) == 0) return 0;
+  if (luaheap_arena_is_small() && extend_first(piece, size) == 0) return 0;
   return extend_reserve(piece);
 }
 
@@ -99,7 +104,7 @@ int luaheap_arena_is_small(void)
 int luaheap_arena_has(const void *block)
 {
   return (uintptr_t)block - (uintptr_t)first < FIRST ||
-         (reserve && (uintptr_t)block - (uintptr_t)reserve < RESERVED);
+         (uintptr_t)block - reserve.from < reserve.size;
 }
 
 void luaheap_arena_enter_child(struct luaheap_piece *piece)

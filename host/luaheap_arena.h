@@ -2,7 +2,7 @@
    after piece. It begins with a little static memory in ordinary pages, which
    small programs never leave; then comes a reserved range of addresses, whose
    memory stands in huge pages, if the system gives any: allocated, inherited
-   and read through at a fraction of the cost. Under a limit of address space
+   and read through at a fraction of the cost. Under a limit of memory
    nothing is reserved.
    Layer 3, a part of luaheap. Memory is never given back.
    SPDX-License-Identifier: MIT */
@@ -28,6 +28,10 @@ extern struct luaheap_range luaheap_arena_own[2];
 /* Makes a piece that has less than `size` bytes longer, or another one, that
    has them. Nonzero: there is no more memory. */
 int luaheap_arena_extend(struct luaheap_piece *piece, size_t size);
+
+/* Whether memory is limited (ulimit -v, -d), so that no more must be asked for
+   than is needed. */
+int luaheap_arena_is_limited(void);
 
 /* Whether all that this process cut is in static memory. */
 int luaheap_arena_is_small(void);

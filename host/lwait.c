@@ -13,6 +13,7 @@
 #include "alloc.h"
 #include "bell.h"
 #include "bindings.h"
+#include "child.h"
 #include "clock.h"
 #include "defs.h"
 #include "futex.h"
@@ -28,8 +29,9 @@ struct item {
   const struct waitable *type;
   struct waitable_source source;
   uint64_t listener; /* at its bell; 0: none */
-  nfds_t poll;       /* which of the polls is its descriptor's; 0: none */
-  int watched, ready;
+  nfds_t poll;       /* the first of the polls of its descriptors */
+  int readable;      /* one of these was, when they were last polled */
+  int ready;
 };
 
 /* A call under way; in a userdata, with all that it points to. */
@@ -54,9 +56,10 @@ static const char *find_descriptor(lua_State *L, int index,
   if (!is_integer)
     return lua_pushfstring(L, "%f is no descriptor: not an integer",
                            lua_tonumber(L, index));
-  source->fd = number < 0 || number > INT_MAX ? -1 : (int)number;
-  if (source->fd < 0 || fcntl(source->fd, F_GETFD) < 0)
+  int fd = number < 0 || number > INT_MAX ? -1 : (int)number;
+  if (fd < 0 || fcntl(fd, F_GETFD) < 0)
     return lua_pushfstring(L, "descriptor %I is not open (EBADF)", number);
+  source->fds[source->fd_count++] = fd;
   return NULL;
 }
 
@@ -74,7 +77,7 @@ static const struct waitable descriptor = {find_descriptor, is_readable, NULL,
 static struct wait *new_wait(lua_State *L, size_t count)
 {
   size_t size = sizeof(struct wait) + count * sizeof(struct item) +
-                (count + 1) * sizeof(struct pollfd);
+                (count * WAITABLE_FDS + 1) * sizeof(struct pollfd);
   struct wait *wait = lua_newuserdatauv(L, size, 0);
   memset(wait, 0, size);
   wait->count = count;
@@ -98,7 +101,6 @@ static const char *describe_other(lua_State *L)
 /* Fills the item for the value at the top. */
 static const char *find(lua_State *L, struct item *item)
 {
-  item->source.fd = -1;
   if (lua_type(L, -1) == LUA_TNUMBER)
     item->type = &descriptor;
   else
@@ -133,19 +135,36 @@ static void fill_polls(struct wait *wait, int ear_fd)
   wait->polled = 1;
   for (size_t i = 0; i < wait->count; i++) {
     struct item *item = &wait->items[i];
-    int fd = item->source.fd;
-    if (fd < 0) continue;
-    item->poll = wait->polled++;
-    wait->polls[item->poll] = (struct pollfd){.fd = fd, .events = POLLIN};
+    item->poll = wait->polled;
+    for (unsigned k = 0; k < item->source.fd_count; k++)
+      wait->polls[wait->polled++] =
+          (struct pollfd){.fd = item->source.fds[k], .events = POLLIN};
   }
 }
 
-/* 0 or -errno. */
+/* Whether a descriptor of the item was readable. */
+static int has_readable(const struct wait *wait, const struct item *item)
+{
+  for (unsigned k = 0; k < item->source.fd_count; k++)
+    if (wait->polls[item->poll + k].revents & READABLE) return 1;
+  return 0;
+}
+
+/* How many are readable, or -errno. */
 static int poll_all(struct wait *wait, int64_t time)
 {
   struct timespec length = clock_timespec(time);
   int rc = ppoll(wait->polls, wait->polled, &length, NULL);
-  return rc < 0 ? -errno : 0;
+  if (rc < 0) return -errno;
+  for (size_t i = 0; i < wait->count; i++)
+    wait->items[i].readable = rc > 0 && has_readable(wait, &wait->items[i]);
+  return rc;
+}
+
+/* Whether nothing but its descriptors tells of the item. */
+static int is_all_descriptors(const struct item *item)
+{
+  return item->source.fd_count > 0 && !item->source.bell && !item->type->watch;
 }
 
 /* Asks each that may have become ready. Returns how many are. */
@@ -154,8 +173,7 @@ static size_t look(lua_State *L, struct wait *wait)
   size_t ready = 0;
   for (size_t i = 0; i < wait->count; i++) {
     struct item *item = &wait->items[i];
-    if (item->source.bell || item->poll == 0 ||
-        wait->polls[item->poll].revents & READABLE)
+    if (!is_all_descriptors(item) || item->readable)
       item->ready = item->type->is_ready(L, &item->source);
     ready += (size_t)item->ready;
   }
@@ -164,28 +182,33 @@ static size_t look(lua_State *L, struct wait *wait)
 
 /* ---- sleeping ---- */
 
-static int join_one(struct item *item)
-{
-  struct waitable_source *source = &item->source;
-  int rc = 0;
-  if (source->bell)
-    rc = bell_join(source->bell, source->flags, &ear, &item->listener);
-  if (rc == 0 && item->type->watch) {
-    rc = item->type->watch(source);
-    item->watched = rc == 0;
-  }
-  return rc;
-}
-
 /* From here on, what happens wakes this process. 0 or -errno. */
 static int join_all(struct wait *wait)
 {
   int rc = 0;
   if (wait->has_bell && !bell_is_open(&ear)) rc = bell_listen(&ear);
-  for (size_t i = 0; i < wait->count && rc == 0; i++)
-    rc = join_one(&wait->items[i]);
-  if (rc == 0) fill_polls(wait, wait->has_bell ? ear.fd : -1);
+  for (size_t i = 0; i < wait->count && rc == 0; i++) {
+    struct waitable_source *source = &wait->items[i].source;
+    if (source->bell)
+      rc = bell_join(source->bell, source->flags, &ear,
+                     &wait->items[i].listener);
+  }
   return rc;
+}
+
+/* Before the look before a sleep: descriptors that are only had for that. 0 or
+   -errno. */
+static int watch_all(struct wait *wait)
+{
+  for (size_t i = 0; i < wait->count; i++) {
+    struct item *item = &wait->items[i];
+    if (item->type->watch == NULL) continue;
+    if (item->readable) item->type->unwatch(&item->source);
+    int rc = item->type->watch(&item->source);
+    if (rc != 0) return rc;
+  }
+  fill_polls(wait, wait->has_bell ? ear.fd : -1);
+  return 0;
 }
 
 static void leave_all(struct wait *wait)
@@ -194,9 +217,8 @@ static void leave_all(struct wait *wait)
     struct item *item = &wait->items[i];
     struct waitable_source *source = &item->source;
     if (item->listener) bell_leave(source->bell, source->flags, item->listener);
-    if (item->watched && item->type->unwatch) item->type->unwatch(source);
+    if (item->type->unwatch) item->type->unwatch(source);
     item->listener = 0;
-    item->watched = 0;
   }
 }
 
@@ -209,7 +231,8 @@ static void arm_all(const struct wait *wait)
 }
 
 /* Sleeps until something may be ready, or for `slice` at most, as a ring may
-   be lost with one that is killed. 0, -ETIMEDOUT, -EINTR, or -EBADF: the ear
+   be lost with one that is killed, and an end of a pipe be gone when its
+   process is reaped. 0, -ETIMEDOUT, -EINTR, or -EBADF: the ear
    was closed by a script that closes what it does not know. */
 static int doze(struct wait *wait, int64_t deadline, int64_t slice)
 {
@@ -217,7 +240,8 @@ static int doze(struct wait *wait, int64_t deadline, int64_t slice)
   if (left == 0) return -ETIMEDOUT;
   if (slot_self) alloc_trim(&slot_self->owned);
   int rc = poll_all(wait, left < slice ? left : slice);
-  if (rc != 0 || wait->polls[0].revents == 0) return rc;
+  if (rc == 0) child_reap_ended();
+  if (rc <= 0 || wait->polls[0].revents == 0) return rc < 0 ? rc : 0;
   if (wait->polls[0].revents & POLLNVAL) return -EBADF;
   arm_all(wait);
   return 0;
@@ -228,11 +252,13 @@ static int64_t sleep_until(lua_State *L, struct wait *wait, int64_t deadline)
 {
   int64_t slice = FUTEX_FIRST;
   int rc = join_all(wait);
+  if (rc == 0) rc = watch_all(wait);
   size_t ready = 0;
   while (rc == 0 && (ready = look(L, wait)) == 0) {
     do {
       rc = doze(wait, deadline, slice);
     } while (rc == -EINTR && !interrupt_due());
+    if (rc == 0) rc = watch_all(wait);
     slice = FUTEX_SLICE;
   }
   leave_all(wait);
@@ -244,7 +270,7 @@ static int64_t wait_once(lua_State *L, struct wait *wait, int64_t deadline)
 {
   fill_polls(wait, -1);
   int rc = wait->polled > 1 ? poll_all(wait, 0) : 0;
-  if (rc != 0) return rc;
+  if (rc < 0) return rc;
   size_t ready = look(L, wait);
   if (ready > 0 || deadline == CLOCK_PAST) return (int64_t)ready;
   return sleep_until(L, wait, deadline);

@@ -95,9 +95,7 @@ int object_hold_new(uint64_t object, enum object_type type, uint64_t part,
    for, so nothing is read that is not of the heap. */
 int object_lives(uint64_t offset, uint64_t generation)
 {
-  int inside = (offset > 0 && offset < heap->large_end) ||
-               (offset >= heap->small_end && offset < heap->size - HEAP_HEADER);
-  if (!inside || offset % 64 != 0 || generation == 0) return 0;
+  if (!alloc_contains(offset) || generation == 0) return 0;
   const struct object *object = object_at(offset);
   return object->block.generation == generation &&
          block_kind(object->block.meta) == BLOCK_OBJECT && object->count > 0;

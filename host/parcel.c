@@ -81,7 +81,8 @@ static int move(struct parcel *parcel, size_t size)
   if (rc == 0)
     rc = alloc_block(size + tail, BLOCK_BYTES, &slot_self->owned, &block);
   if (rc != 0) return rc;
-  memcpy(parcel_bytes(block), parcel->out.base, parcel->out.used);
+  if (parcel->out.used > 0)
+    memcpy(parcel_bytes(block), parcel->out.base, parcel->out.used);
   if (parcel->block) alloc_free(parcel->block);
   parcel->block = block;
   parcel->out.base = parcel_bytes(block);
@@ -298,7 +299,7 @@ int parcel_add_bytes(struct parcel *parcel, const char *bytes, size_t size)
   struct codec_out *out = &parcel->out;
   int rc = 0;
   renew(parcel);
-  if (out->size < size + 1) rc = grow(out, size + 1);
+  if (out->base == NULL || out->size <= size) rc = grow(out, size + 1);
   if (rc == 0) {
     out->base[0] = CODEC_RAW;
     memcpy(out->base + 1, bytes, size);

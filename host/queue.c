@@ -468,8 +468,8 @@ void queue_close(struct queue *queue)
   uint64_t word = load(&queue->put);
   atomic_store_explicit(&queue->put, word | CLOSED, memory_order_release);
   pthread_mutex_unlock(&queue->put_lock);
-  tell_getters(queue, SIZE_MAX);
-  tell_putters(queue, SIZE_MAX);
+  sleepers_wake_all(&queue->getters, queue_futex(&queue->put), &queue->bell);
+  sleepers_wake_all(&queue->putters, queue_futex(&queue->got), NULL);
 }
 
 int queue_is_closed(struct queue *queue)

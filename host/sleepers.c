@@ -14,8 +14,8 @@ int sleepers_wait(_Atomic uint32_t *flags, _Atomic uint32_t *word,
 {
   if (deadline == CLOCK_PAST) return -ETIMEDOUT;
   if (futex_spin(word, seen, patient)) return 0;
-  atomic_fetch_or(flags, BELL_SLEEPERS);
-  int rc = futex_wait(word, seen, deadline);
+  const struct futex_word words[] = {{word, seen}, sleepers_announce(flags)};
+  int rc = futex_wait_any(words, COUNT(words), deadline);
   /* One was woken, others may sleep on: the next to wake must look. */
   if (rc == 0) atomic_fetch_or(flags, BELL_SLEEPERS);
   alloc_trim(&slot_self->owned);
@@ -28,5 +28,5 @@ void sleepers_wake_some(_Atomic uint32_t *flags, _Atomic uint32_t *word,
   if (atomic_load(flags) & BELL_SLEEPERS &&
       atomic_fetch_and(flags, ~(uint32_t)BELL_SLEEPERS) & BELL_SLEEPERS)
     futex_wake(word, count > INT32_MAX ? INT32_MAX : (int)count);
-  if (atomic_load(flags) & BELL_LISTENERS) bell_ring(bell, flags);
+  if (bell && atomic_load(flags) & BELL_LISTENERS) bell_ring(bell, flags);
 }

@@ -14,6 +14,16 @@
 
 #include "bell.h"
 #include "defs.h"
+#include "futex.h"
+
+/* For those who sleep on several words: sets the flag. The word of flags is to
+   be slept on as well: who wakes for a change that was seen long ago may be
+   slow to clear the flag, and then clears that of one not yet asleep. */
+static inline struct futex_word sleepers_announce(_Atomic uint32_t *flags)
+{
+  uint32_t before = atomic_fetch_or(flags, BELL_SLEEPERS);
+  return (struct futex_word){flags, before | BELL_SLEEPERS};
+}
 
 /* Spins, then sleeps, until *word is no longer `seen`; `patient` as in
    futex_spin. 0: look again. -ETIMEDOUT, -EINTR. */
@@ -33,6 +43,16 @@ static inline void sleepers_wake(_Atomic uint32_t *flags,
   atomic_thread_fence(memory_order_seq_cst);
   if (LIKELY(atomic_load_explicit(flags, memory_order_relaxed) == 0)) return;
   sleepers_wake_some(flags, word, count, bell);
+}
+
+/* After the last change that will ever be: wakes all who sleep, whatever the
+   flag says. One that was woken may not have set it again yet, and nobody comes
+   later to wake the others. */
+static inline void sleepers_wake_all(_Atomic uint32_t *flags,
+                                     _Atomic uint32_t *word, struct bell *bell)
+{
+  atomic_fetch_or(flags, BELL_SLEEPERS);
+  sleepers_wake_some(flags, word, SIZE_MAX, bell);
 }
 
 #endif

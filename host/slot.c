@@ -36,8 +36,7 @@ static void clear(struct slot *slot)
 static int is_slot(uint64_t offset, uint64_t generation)
 {
   const struct block *block = heap_at(offset);
-  return offset >= heap->small_end && offset < heap->size - HEAP_HEADER &&
-         block->generation == generation &&
+  return alloc_contains(offset) && block->generation == generation &&
          block_kind(block->meta) == BLOCK_SLOT;
 }
 
@@ -76,11 +75,21 @@ int slot_create(uint64_t *slot)
   if (rc != 0) return rc;
   clear(slot_at(*slot));
   slot_at(*slot)->parent = slot_self_at;
+  slot_at(*slot)->starter = slot_self_at;
+  slot_at(*slot)->starter_generation = slot_self->block.generation;
   heap_begin();
   alloc_unlink_in_transaction(*slot);
   alloc_push_in_transaction(&slot_self->children, *slot);
   heap_end();
   return 0;
+}
+
+void slot_started_by(struct slot *slot, uint64_t starter, uint64_t generation)
+{
+  heap_begin();
+  heap_set(&slot->starter, starter);
+  heap_set(&slot->starter_generation, generation);
+  heap_end();
 }
 
 int slot_enter(uint64_t offset, uint64_t generation)
@@ -135,11 +144,20 @@ int slot_watch(uint64_t offset, uint64_t generation, struct futex_word *word)
   return rc;
 }
 
-/* Whether a process ended that has not entered its slot; it may be a zombie. */
+/* Under the heap lock: whether the one that starts it has ended. What it left
+   behind, if anything, ends as well before it runs any code of a user's. */
+static int is_forsaken(const struct slot *slot)
+{
+  return slot_look(slot->starter, slot->starter_generation) != SLOT_RUNS;
+}
+
+/* Whether a process ended that has not entered its slot, or will never be; it
+   may be a zombie. */
 static int ended_before(struct slot *slot)
 {
   pid_t pid = (pid_t)atomic_load(&slot->pid);
-  if (pid == 0 || atomic_load(&slot->entered)) return 0;
+  if (atomic_load(&slot->entered)) return 0;
+  if (pid == 0) return is_forsaken(slot);
   int fd = pidfd_open(pid, 0);
   if (fd < 0) return errno == ESRCH;
   struct pollfd one = {.fd = fd, .events = POLLIN};
@@ -175,7 +193,7 @@ int slot_lives(uint64_t offset, uint64_t generation)
 int slot_give_up(struct slot *slot)
 {
   heap_begin();
-  int rc = !atomic_load(&slot->entered) && !(slot->flags & SLOT_ASKED);
+  int rc = !atomic_load(&slot->entered) && is_forsaken(slot);
   if (rc) heap_set(&slot->block.generation, 0);
   heap_end();
   return rc;

@@ -27,7 +27,6 @@ enum slot_flags {
   SLOT_DAEMON = 1, /* ends with its parent's program; has no children */
   SLOT_SERVER = 2, /* a forkserver */
   SLOT_WORKER = 8, /* of a pool: ends as a daemon, may have children */
-  SLOT_ASKED = 4,  /* a forkserver was asked to start it, and may yet */
 };
 
 /* What `result` says: in its low byte one of these, above it the number of
@@ -51,6 +50,9 @@ struct slot {
                            forkserver by the kernel, before it runs */
   uint32_t parent_pid;      /* by the parent, before the start, as the rest: */
   uint32_t flags;
+  uint64_t starter; /* the slot of the process that starts it: the parent, or a
+                       forkserver; with its generation */
+  uint64_t starter_generation;
   uint64_t seeds[2];    /* for math.randomseed */
   uint64_t start_block; /* spawn, forkserver: what to run, encoded */
   uint64_t start_size;
@@ -76,6 +78,9 @@ int slot_create(uint64_t *slot);
 /* In a new process: takes the slot, if it is still the one with `generation`.
    0, or -ESTALE when the parent has given it up. */
 int slot_enter(uint64_t slot, uint64_t generation);
+
+/* Another process starts that of the slot. */
+void slot_started_by(struct slot *slot, uint64_t starter, uint64_t generation);
 
 /* True when the process of the slot has entered it and has ended. Exact:
    nothing of it runs any more. */
@@ -105,7 +110,8 @@ int slot_lives(uint64_t slot, uint64_t generation);
 int slot_watch(uint64_t slot, uint64_t generation, struct futex_word *word);
 
 /* For the slot of a process that was never seen to run, once its parent is
-   dead. True when it has not entered the slot, and now it cannot. */
+   dead. True when it has not entered the slot, and now it cannot; false as long
+   as a forkserver may yet start it. */
 int slot_give_up(struct slot *slot);
 
 static inline struct slot *slot_at(uint64_t offset)

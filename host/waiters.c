@@ -21,6 +21,7 @@ int waiters_add_in_transaction(struct waiters *waiters, uint64_t *waiter)
   heap_set(&self->slot, slot_self_at);
   heap_set(&self->generation, slot_self->block.generation);
   heap_set(&self->told, 0);
+  heap_set((uint64_t *)&self->asleep, 0);
   heap_set(&waiters->last, *waiter);
   return 0;
 }
@@ -35,17 +36,10 @@ void waiters_remove_in_transaction(struct waiters *waiters, uint64_t waiter)
   alloc_free_in_transaction(waiter);
 }
 
-static int lives(uint64_t waiter)
+int waiters_lives_in_transaction(uint64_t waiter)
 {
   const struct waiter *it = waiter_at(waiter);
   return slot_look(it->slot, it->generation) == SLOT_RUNS;
-}
-
-uint64_t waiters_find_dead_in_transaction(const struct waiters *waiters)
-{
-  uint64_t at = waiters->first;
-  while (at && lives(at)) at = waiter_at(at)->block.next;
-  return at;
 }
 
 int waiters_is_told(uint64_t waiter)
@@ -59,16 +53,25 @@ _Atomic uint32_t *waiters_word(uint64_t waiter)
   return (_Atomic uint32_t *)&waiter_at(waiter)->told + big_endian;
 }
 
+void waiters_announce_sleep(uint64_t waiter)
+{
+  atomic_store(&waiter_at(waiter)->asleep, 1);
+}
+
+/* After it was told: it sleeps only if it has not seen that, and then this sees
+   that it may sleep. */
 static void wake(uint64_t waiter)
 {
-  futex_wake(waiters_word(waiter), 1);
+  atomic_thread_fence(memory_order_seq_cst);
+  if (atomic_load(&waiter_at(waiter)->asleep))
+    futex_wake(waiters_word(waiter), 1);
 }
 
 /* The first that lives and was not told; or 0. */
 static uint64_t find_heir(const struct waiters *waiters)
 {
   for (uint64_t at = waiters->first; at; at = waiter_at(at)->block.next)
-    if (!waiter_at(at)->told && lives(at)) return at;
+    if (!waiter_at(at)->told && waiters_lives_in_transaction(at)) return at;
   return 0;
 }
 
@@ -84,18 +87,13 @@ static void bury(struct waiters *waiters, uint64_t dead)
   if (heir) wake(heir);
 }
 
-void waiters_prune_in_transaction(struct waiters *waiters)
-{
-  for (uint64_t at = waiters->first, next; at; at = next) {
-    next = waiter_at(at)->block.next;
-    if (!lives(at)) bury(waiters, at);
-  }
-}
-
 void waiters_look(struct waiters *waiters)
 {
   heap_begin();
-  waiters_prune_in_transaction(waiters);
+  for (uint64_t at = waiters->first, next; at; at = next) {
+    next = waiter_at(at)->block.next;
+    if (!waiters_lives_in_transaction(at)) bury(waiters, at);
+  }
   heap_end();
 }
 
@@ -107,7 +105,7 @@ static unsigned tell_some(struct waiters *waiters, uint64_t *told,
   heap_begin();
   for (uint64_t at = waiters->first, next; at && done < count; at = next) {
     next = waiter_at(at)->block.next;
-    if (!lives(at)) {
+    if (!waiters_lives_in_transaction(at)) {
       bury(waiters, at);
     } else if (!waiter_at(at)->told) {
       heap_set(&waiter_at(at)->told, 1);

@@ -28,6 +28,7 @@ struct waiter {
   struct block block;
   uint64_t slot, generation; /* of the process that waits */
   uint64_t told;             /* 0: wait on; 1: go on */
+  _Atomic uint64_t asleep;   /* by the process: it may sleep */
 };
 
 static inline struct waiter *waiter_at(uint64_t offset)
@@ -41,16 +42,15 @@ int waiters_add_in_transaction(struct waiters *waiters, uint64_t *waiter);
 /* Takes a record out and frees it. */
 void waiters_remove_in_transaction(struct waiters *waiters, uint64_t waiter);
 
-/* The first record of a process that has ended, or 0. */
-uint64_t waiters_find_dead_in_transaction(const struct waiters *waiters);
-
-/* Frees the records of the dead. Commits. */
-void waiters_prune_in_transaction(struct waiters *waiters);
+/* Whether its process runs. */
+int waiters_lives_in_transaction(uint64_t waiter);
 
 /* Whether the one with the record was told to go on, and the futex that
-   changes from 0 then. */
+   changes from 0 then. It is woken only after it has announced that it may
+   sleep, so who spins costs the others nothing. */
 int waiters_is_told(uint64_t waiter);
 _Atomic uint32_t *waiters_word(uint64_t waiter);
+void waiters_announce_sleep(uint64_t waiter);
 
 /* Tells up to `count` that live and were not told, the first ones, to go on,
    and wakes them. Gives how many. */

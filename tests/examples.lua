@@ -361,6 +361,37 @@ local function test_crawler()
   check_usage("crawler", "made 0")
 end
 
+-- Every philosopher but one eats all its meals, each in its turn, and the two
+-- neighbours of that one find its forks.
+local function check_dinner(arguments, philosophers, meals)
+  local output, status = run("dining", arguments)
+  local end_line = ("\n%d philosophers had %d meals each, and nobody "
+    .. "starved.\n"):format(philosophers - 1, meals)
+  check("dining ends " .. arguments, status == 0
+    and output:sub(-#end_line) == end_line, output)
+  check("dining begins " .. arguments,
+    output:find "^All are seated%.\n%a+ +holds two forks", output)
+  local had, last = {}, 0
+  for name, meal in output:gmatch "(%a+) +eats, (%d+) of " do
+    if tonumber(meal) ~= (had[name] or 0) + 1 then last = -1 end
+    had[name] = tonumber(meal)
+  end
+  for _, count in pairs(had) do
+    if count == meals then last = last + 1 end
+  end
+  check("dining feeds " .. arguments, last == philosophers - 1, output)
+  check("dining finds " .. arguments,
+    select(2, output:gsub("finds fork %d abandoned", "")) == 2, output)
+end
+
+local function test_dining()
+  check_dinner("", 5, 3)
+  check_dinner("3 10", 3, 10)
+  check_dinner("9 1", 9, 1)
+  check_usage("dining", "2")
+  check_usage("dining", "5 none")
+end
+
 test_tutorial()
 test_wordcount()
 test_primes()
@@ -370,5 +401,6 @@ test_histogram()
 test_mandelbrot()
 test_matmul()
 test_crawler()
+test_dining()
 print(("%d passed, %d failed"):format(passed, failed))
 os.exit(failed == 0)

@@ -7,7 +7,6 @@
 #include "floor.h"
 
 #include <poll.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 
 #define TRIPS 5000
@@ -42,23 +41,6 @@ static uint64_t take(struct pollfd *polls, size_t count)
   return value;
 }
 
-/* Keeps the caller on the first or second of the CPUs it may use; with one
-   CPU, where it is. */
-static void take_cpu(int which)
-{
-  cpu_set_t allowed, chosen;
-  CPU_ZERO(&chosen);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) < 0)
-    die("sched_getaffinity");
-  for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-    if (!CPU_ISSET(cpu, &allowed) || which-- != 0) continue;
-    CPU_SET(cpu, &chosen);
-    if (sched_setaffinity(0, sizeof chosen, &chosen) < 0)
-      die("sched_setaffinity");
-    return;
-  }
-}
-
 static void answer(struct pollfd *there, const struct pollfd *back,
                    size_t count)
 {
@@ -74,12 +56,9 @@ static void measure(size_t count)
   struct pollfd there[MOST], back[MOST];
   double values[TRIPS / LEG], began = now();
   char name[32];
-  cpu_set_t before;
-  sched_getaffinity(0, sizeof before, &before);
   open_all(there, count);
   open_all(back, count);
   pid_t pid = fork_or_die();
-  take_cpu(pid == 0);
   if (pid == 0) answer(there, back, count);
   for (uint64_t i = 1; i <= TRIPS; i++) {
     post(&there[i * 7 % count], i);
@@ -91,7 +70,6 @@ static void measure(size_t count)
   snprintf(name, sizeof name, "wait_%zu", count);
   report(name, median(values, TRIPS / LEG), "us");
   wait_for(pid);
-  sched_setaffinity(0, sizeof before, &before);
   close_all(there, count);
   close_all(back, count);
 }

@@ -2,22 +2,11 @@
 -- A context has everything that the module has; what it makes starts its way.
 -- SPDX-License-Identifier: MIT
 
-local barrier = require "moonfork.barrier"
-local array = require "moonfork.array"
 local codec = require "moonfork.codec"
-local condition = require "moonfork.condition"
-local connection = require "moonfork.connection"
 local core = require "moonfork.core.process"
-local dict = require "moonfork.dict"
 local errors = require "moonfork.errors"
-local future = require "moonfork.future"
-local manager = require "moonfork.manager"
-local pool = require "moonfork.pool"
 local process = require "moonfork.process"
-local queue = require "moonfork.queue"
-local sync = require "moonfork.sync"
 local system = require "moonfork.system"
-local wait = require "moonfork.core.wait"
 
 local context = {}
 local methods = { "fork", "spawn", "forkserver" }
@@ -38,35 +27,72 @@ end
 
 -- What is the same in all contexts.
 local shared = {
-  Array = array.Array,
-  Barrier = barrier.Barrier,
-  BoundedSemaphore = sync.BoundedSemaphore,
-  Condition = condition.Condition,
-  Dict = dict.Dict,
-  Event = sync.Event,
-  Lock = sync.Lock,
-  Pipe = connection.Pipe,
-  Queue = queue.Queue,
-  RLock = sync.RLock,
-  Semaphore = sync.Semaphore,
-  Value = array.Value,
   active_children = process.active_children,
-  as_completed = future.as_completed,
   cpu_count = system.cpu_count,
   current_process = process.current_process,
-  decode = codec.decode,
-  encode = codec.encode,
   freeze = system.freeze,
   is_main = process.is_main,
   is_remote_error = errors.is_remote_error,
   main = process.main,
   now = system.now,
   parent_process = process.parent_process,
-  register = codec.register,
   sleep = system.sleep,
   version = system.version,
-  wait = wait.wait,
 }
+
+-- The rest of it, and the modules where it is. They are loaded when it is asked
+-- for, as every child that starts fresh would have to load them all.
+local lazy = {
+  Array = "moonfork.array",
+  Barrier = "moonfork.barrier",
+  BoundedSemaphore = "moonfork.sync",
+  Condition = "moonfork.condition",
+  Dict = "moonfork.dict",
+  Event = "moonfork.sync",
+  Lock = "moonfork.sync",
+  Pipe = "moonfork.connection",
+  Queue = "moonfork.queue",
+  RLock = "moonfork.sync",
+  Semaphore = "moonfork.sync",
+  Value = "moonfork.array",
+  as_completed = "moonfork.future",
+  decode = "moonfork.codec",
+  encode = "moonfork.codec",
+  register = "moonfork.codec",
+  wait = "moonfork.core.wait",
+}
+
+-- The same for what starts processes: the module makes it of the start method.
+local lazy_starters = {
+  Manager = "moonfork.manager",
+  Pool = "moonfork.pool",
+  parallel_map = "moonfork.pool",
+}
+
+local function load(self, name)
+  local value
+  if lazy[name] then
+    value = require(lazy[name])[name]
+  elseif lazy_starters[name] then
+    value = require(lazy_starters[name]).bind(self.get_start_method)[name]
+  end
+  if value ~= nil then rawset(self, name, value) end
+  return value
+end
+
+Context.__index = load
+
+---Loads all that a context has, and the types of what may come to this process.
+---@param made moonfork.Context
+function context.load_all(made)
+  for name in pairs(lazy) do load(made, name) end
+  for name in pairs(lazy_starters) do load(made, name) end
+end
+
+function Context:__pairs()
+  context.load_all(self)
+  return next, self
+end
 
 ---The context of a start method.
 ---@param method string? "fork", "spawn" or "forkserver"; nil: the module's own
@@ -111,22 +137,11 @@ local function make(method)
   function made.Process(options)
     return process.create(options, method or current, 1)
   end
-  function made.Pool(options)
-    return pool.create(options, method or current, 2)
-  end
-  function made.parallel_map(f, list, options)
-    return pool.parallel_map(method or current, f, list, options)
-  end
   function made.run(f, ...)
     return process.run(method or current, f, ...)
   end
   function made.get_start_method()
     return method or current
-  end
-  -- The server keeps nothing of this process: it is never its copy.
-  function made.Manager()
-    return manager.create(made.get_start_method() == "forkserver"
-      and "forkserver" or "spawn")
   end
   return made
 end

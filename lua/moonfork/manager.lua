@@ -356,4 +356,17 @@ function manager.create(method)
   return setmetatable({ server = of, process = started, owner = pid }, Manager)
 end
 
+---What a context has of this module.
+---@param method fun(): string the start method of the context
+---@return { Manager: fun(): moonfork.Manager }
+function manager.bind(method)
+  return {
+    -- The server keeps nothing of this process: it is never its copy.
+    Manager = function()
+      return manager.create(method() == "forkserver" and "forkserver"
+        or "spawn")
+    end,
+  }
+end
+
 return manager

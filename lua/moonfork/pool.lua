@@ -484,4 +484,18 @@ function pool.parallel_map(method, f, list, options)
   return map(one, "parallel_map", f, list, options, 0, 1)
 end
 
+---What a context has of this module.
+---@param method fun(): string the start method of the context
+---@return { Pool: function, parallel_map: function }
+function pool.bind(method)
+  return {
+    Pool = function(options)
+      return pool.create(options, method(), 2)
+    end,
+    parallel_map = function(f, list, options)
+      return pool.parallel_map(method(), f, list, options)
+    end,
+  }
+end
+
 return pool

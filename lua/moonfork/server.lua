@@ -280,7 +280,6 @@ end
 function server.run(requests)
   local clients = {}
   server.serving = requests
-  require "moonfork" -- all types that may come
   repeat
     local header, reason = requests:get(IDLE)
     local client = header and meet(clients, header)

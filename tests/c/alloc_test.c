@@ -129,7 +129,7 @@ static void fill(size_t size, uint64_t *blocks, size_t *count)
 
 static void check_exhaustion(void *argument)
 {
-  static uint64_t blocks[1 << 17];
+  static uint64_t blocks[1 << 19];
   const size_t *size = argument;
   struct rlimit limit = {64 * MIB, 64 * MIB};
   uint64_t other;
@@ -143,10 +143,31 @@ static void check_exhaustion(void *argument)
   CHECK(alloc_block(*size, BLOCK_BYTES, &slot_self->owned, &other) == 0);
   CHECK(other == blocks[count / 2]);
   CHECK(alloc_block(*size, BLOCK_BYTES, &slot_self->owned, &other) == -ENOMEM);
-  /* The other arena has room still. */
-  CHECK(alloc_block(*size > 10000 ? 100 : MIB, BLOCK_BYTES, &slot_self->owned,
-                    &other) == 0);
-  CHECK(slot_self->owned == other);
+  /* Large blocks leave room for small ones. */
+  if (*size > 10000)
+    CHECK(alloc_block(100, BLOCK_BYTES, &slot_self->owned, &other) == 0);
+  while (slot_self->owned) alloc_free(slot_self->owned);
+  CHECK(check_heap(stderr) == 0);
+  /* A smaller one takes a block of the same or of a larger class. */
+  for (size_t i = 0; i < count; i++)
+    CHECK(alloc_block(*size / 2, BLOCK_BYTES, &slot_self->owned, &other) == 0);
+  CHECK(check_heap(stderr) == 0);
+  while (slot_self->owned) alloc_free(slot_self->owned);
+}
+
+/* A process whose slot is a large block, as the memory for small ones is used
+   up. */
+static void check_slot_in_large_block(void *argument)
+{
+  struct rlimit limit = {64 * MIB, 64 * MIB};
+  uint64_t other, slot;
+  (void)argument;
+  CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0 && slot_open() == 0);
+  do CHECK(alloc_block(1000, BLOCK_BYTES, &slot_self->owned, &other) == 0);
+  while (other > 32 * MIB);
+  CHECK(slot_create(&slot) == 0 && slot < 32 * MIB);
+  CHECK(slot_lives(slot, slot_at(slot)->block.generation));
+  alloc_free(slot);
   while (slot_self->owned) alloc_free(slot_self->owned);
   CHECK(check_heap(stderr) == 0);
 }
@@ -157,6 +178,7 @@ static int exhaust(void)
   size_t sizes[] = {40, 1000, 100000, 5 * MIB};
   for (size_t i = 0; i < COUNT(sizes); i++)
     if (support_run(check_exhaustion, &sizes[i]) != 0) return 99;
+  if (support_run(check_slot_in_large_block, NULL) != 0) return 99;
   return 0;
 }
 
@@ -243,6 +265,66 @@ static void test_trim_keeps_one_block_beyond_the_limit(void **state)
   assert_true(heap->warm_bytes == 0);
 }
 
+/* Whether all bytes of a block behind its head are zero, after a clear. */
+static int is_zero_when_cleared(uint64_t block, size_t size)
+{
+  const unsigned char *bytes = heap_at(block);
+  alloc_clear(block, HEAD, HEAD + size);
+  for (size_t i = HEAD; i < HEAD + size; i++)
+    if (bytes[i] != 0) return 0;
+  return 1;
+}
+
+/* Takes a block, writes all of it, frees it, and tries to give it back. */
+static void write_and_trim(size_t size)
+{
+  uint64_t block = take(size);
+  memset((char *)heap_at(block) + HEAD, 0xa5, size);
+  alloc_free(block);
+  age(10);
+  alloc_trim(&slot_self->owned);
+}
+
+static void test_cleared_blocks_are_zero(void **state)
+{
+  (void)state;
+  for (size_t size = 100; size < 8 * MIB; size = size * 3 / 2) {
+    for (int warm = 0; warm < 2; warm++) {
+      write_and_trim(size);
+      if (warm) take_and_free(size, 1);
+      uint64_t block = take(size);
+      assert_true(is_zero_when_cleared(block, size));
+      alloc_free(block);
+    }
+  }
+  age(10);
+  alloc_trim(&slot_self->owned);
+}
+
+/* Where the system does not take memory back, nothing counts as zero. */
+static void test_trim_fails(void **state)
+{
+  (void)state;
+  age(10);
+  alloc_trim(&slot_self->owned);
+  int fd = dup(heap_fd());
+  assert_int_equal(close(heap_fd()), 0);
+  write_and_trim(MIB);
+  assert_true(heap->warm_bytes >= MIB);
+  take_and_free(MIB, 100);
+  alloc_trim(&slot_self->owned); /* above the limit: comes to an end */
+  assert_true(heap->warm_bytes >= 100 * MIB);
+  uint64_t block = take(MIB);
+  assert_true(is_zero_when_cleared(block, MIB));
+  alloc_free(block);
+  assert_int_equal(dup2(fd, heap_fd()), heap_fd());
+  assert_int_equal(close(fd), 0);
+  assert_int_equal(check_heap(stderr), 0);
+  age(10);
+  alloc_trim(&slot_self->owned);
+  assert_true(heap->warm_bytes == 0);
+}
+
 static void churn(void *argument)
 {
   uint64_t blocks[8] = {0};
@@ -287,6 +369,8 @@ int main(int argc, char **argv)
       SUPPORT_TEST(test_trim_keeps_a_limit),
       SUPPORT_TEST(test_trim_gives_back_the_unused),
       SUPPORT_TEST(test_trim_keeps_one_block_beyond_the_limit),
+      SUPPORT_TEST(test_cleared_blocks_are_zero),
+      SUPPORT_TEST(test_trim_fails),
       SUPPORT_TEST(test_several_processes),
   };
   return cmocka_run_group_tests(tests, support_open, NULL);

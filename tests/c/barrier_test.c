@@ -52,7 +52,7 @@ static int64_t meet(int64_t deadline)
     barrier_pass(barrier(), &wait);
   } else {
     do {
-      rc = barrier_sleep(&wait, deadline);
+      rc = barrier_sleep(barrier(), &wait, deadline);
     } while (rc == -EINTR);
     if (rc == -ETIMEDOUT && !barrier_break(&wait)) rc = 0;
   }
@@ -263,7 +263,8 @@ static void test_death_is_found_by_others(void **state)
   }
 }
 
-/* Dies as the last of a round that has passed, before it has left it. */
+/* Dies as the last of a round that has passed, before it has left it: it will
+   not come to the next one. */
 static void test_death_of_a_late_reader(void **state)
 {
   (void)state;
@@ -274,6 +275,9 @@ static void test_death_of_a_late_reader(void **state)
     stop(child[0]);
     assert_int_equal(meet(CLOCK_FOREVER), 2);
     kill_now(child[0]);
+    if (i % 2) assert_true(barrier_is_broken(barrier()));
+    if (i == 4) assert_true(meet(clock_deadline(30)) == -EPIPE);
+    assert_int_equal(barrier_reset(barrier()), 0);
     assert_true(!barrier_is_broken(barrier()));
     assert_int_equal(support_join(child[0]), SIGKILL);
   }
@@ -382,10 +386,10 @@ static void test_signals_interrupt(void **state)
   sigaction(SIGALRM, &action, &before);
   assert_int_equal(barrier_arrive(barrier(), CLOCK_FOREVER, &wait), 0);
   setitimer(ITIMER_REAL, &timer, NULL);
-  assert_int_equal(barrier_sleep(&wait, CLOCK_FOREVER), -EINTR);
+  assert_int_equal(barrier_sleep(barrier(), &wait, CLOCK_FOREVER), -EINTR);
   timer.it_value.tv_usec = 300000; /* when it watches others too */
   setitimer(ITIMER_REAL, &timer, NULL);
-  assert_int_equal(barrier_sleep(&wait, CLOCK_FOREVER), -EINTR);
+  assert_int_equal(barrier_sleep(barrier(), &wait, CLOCK_FOREVER), -EINTR);
   setitimer(ITIMER_REAL, &none, NULL);
   sigaction(SIGALRM, &before, NULL);
   assert_true(barrier_break(&wait));

@@ -40,8 +40,9 @@ static int visit_thing(uint64_t offset, struct object_walk *walk)
 static int open_suite(void **state)
 {
   static const struct object_kind kind = {destroy_thing, visit_thing};
-  object_set_kind(OBJECT_EVENT, &kind);
-  return support_open(state);
+  int rc = support_open(state);
+  object_set_kind(OBJECT_EVENT, &kind); /* no events in here */
+  return rc;
 }
 
 static struct thing *make_thing(void)
@@ -387,6 +388,37 @@ static void test_ringer_without_descriptors(void **state)
   drop_thing();
 }
 
+#define NO_RIGHT 42 /* exit code */
+
+static void ring_elsewhere(void *argument)
+{
+  struct thing *thing = heap_at(thing_at);
+  (void)argument;
+  if (unshare(CLONE_NEWNET) != 0) _exit(NO_RIGHT);
+  change(thing);
+  CHECK(count_listeners(thing) == 1);
+}
+
+/* One in another network namespace reaches no ear; but it forgets none, and
+   those who do reach it ring it. */
+static void test_other_namespace(void **state)
+{
+  (void)state;
+  struct bell_ear ear;
+  uint64_t listener;
+  struct thing *thing = make_thing();
+  listen_to(thing, &ear, &listener);
+  int status = support_join(support_start(ring_elsewhere, NULL));
+  if (WEXITSTATUS(status) != NO_RIGHT) {
+    assert_int_equal(status, 0);
+    assert_false(hears(&ear, 0));
+  }
+  change(thing);
+  assert_true(hears(&ear, 0));
+  stop(thing, &ear, listener);
+  drop_thing();
+}
+
 /* ---- the dead ---- */
 
 static void listen_and_die(void *argument)
@@ -500,37 +532,67 @@ static void await(struct thing *thing, const struct bell_ear *ear,
   }
 }
 
-static void answer(void *argument)
+/* The same, by one that joins and leaves each time. */
+static void await_anew(struct thing *thing, const struct bell_ear *ear,
+                       uint64_t least)
 {
-  struct thing *questions = heap_at(thing_at), *answers = argument;
+  uint64_t listener;
+  CHECK(bell_join(&thing->bell, &thing->flags, ear, &listener) == 0);
+  await(thing, ear, listener, least);
+  bell_leave(&thing->bell, &thing->flags, listener);
+}
+
+/* Two things, of which each side changes one and waits for the other. */
+static struct talk {
+  struct thing *questions, *answers;
+  int anew;
+} talk;
+
+static void follow(struct thing *thing, struct thing *other, int first)
+{
   struct bell_ear ear;
   uint64_t listener;
-  listen_to(questions, &ear, &listener);
+  listen_to(thing, &ear, &listener);
   for (uint64_t i = 1; i <= CHANGES; i++) {
-    await(questions, &ear, listener, i);
-    change(answers);
+    if (first) change(other);
+    if (talk.anew)
+      await_anew(thing, &ear, i);
+    else
+      await(thing, &ear, listener, i);
+    if (!first) change(other);
   }
-  stop(questions, &ear, listener);
+  stop(thing, &ear, listener);
+}
+
+static void answer(void *argument)
+{
+  (void)argument;
+  follow(talk.questions, talk.answers, 0);
+}
+
+static void talk_with_child(int anew)
+{
+  talk.answers = make_thing();
+  uint64_t holder = holder_at;
+  talk.questions = make_thing();
+  talk.anew = anew;
+  struct support_child child = support_start(answer, NULL);
+  follow(talk.answers, talk.questions, 1);
+  assert_int_equal(support_join(child), 0);
+  object_release(holder);
+  drop_thing();
 }
 
 static void test_no_ring_is_lost(void **state)
 {
   (void)state;
-  struct bell_ear ear;
-  uint64_t listener;
-  struct thing *answers = make_thing();
-  uint64_t answers_holder = holder_at;
-  struct thing *questions = make_thing();
-  listen_to(answers, &ear, &listener);
-  struct support_child child = support_start(answer, answers);
-  for (uint64_t i = 1; i <= CHANGES; i++) {
-    change(questions);
-    await(answers, &ear, listener, i);
-  }
-  assert_int_equal(support_join(child), 0);
-  stop(answers, &ear, listener);
-  object_release(answers_holder);
-  drop_thing();
+  talk_with_child(0);
+}
+
+static void test_no_ring_is_lost_anew(void **state)
+{
+  (void)state;
+  talk_with_child(1);
 }
 
 static void test_two_ringers(void **state)
@@ -607,11 +669,13 @@ int main(void)
       SUPPORT_TEST(test_many_ears),
       SUPPORT_TEST(test_closed_by_others),
       SUPPORT_TEST(test_ringer_without_descriptors),
+      SUPPORT_TEST(test_other_namespace),
       SUPPORT_TEST(test_dead_armed),
       SUPPORT_TEST(test_dead_unarmed),
       SUPPORT_TEST(test_destroy),
       SUPPORT_TEST(test_lost_ring),
       SUPPORT_TEST(test_no_ring_is_lost),
+      SUPPORT_TEST(test_no_ring_is_lost_anew),
       SUPPORT_TEST(test_two_ringers),
       SUPPORT_TEST(test_random_kills),
   };

@@ -102,6 +102,25 @@ int handle_push(lua_State *L, struct handle_id id)
   return 0;
 }
 
+int handle_prepare(lua_State *L, int index)
+{
+  (void)L;
+  (void)index;
+  return LUA_OK;
+}
+
+const char *handle_refusal(const struct handle *handle)
+{
+  (void)handle;
+  return NULL;
+}
+
+int handle_is_exclusive(const struct handle *handle)
+{
+  (void)handle;
+  return 0;
+}
+
 /* ---- encode and decode for Lua ---- */
 
 /* The memory is a userdata at a stack place of do_encode, as a binding has

@@ -372,6 +372,26 @@ static void test_producer_and_consumers(void **state)
   close_condition();
 }
 
+/* Only one that has spun in vain says that it is to be woken. */
+static void test_who_is_woken(void **state)
+{
+  (void)state;
+  struct condition_wait wait;
+  struct support_child child;
+  open_condition(OBJECT_LOCK);
+  acquire();
+  assert_int_equal(condition_begin(condition(), &wait), 0);
+  assert_true(atomic_load(&waiter_at(wait.waiter)->asleep) == 0);
+  assert_int_equal(condition_end(condition(), &wait), -ETIMEDOUT);
+  release();
+  start(&child, 1);
+  uint64_t waiter = condition()->waiters.first;
+  while (atomic_load(&waiter_at(waiter)->asleep) == 0) sched_yield();
+  notify(1);
+  join(child, 0, 0);
+  close_condition();
+}
+
 /* The last references go with those who were killed while they waited. */
 static void test_the_last_holder_dies(void **state)
 {
@@ -412,6 +432,7 @@ int main(void)
       SUPPORT_TEST(test_death_before),
       SUPPORT_TEST(test_signals_interrupt),
       SUPPORT_TEST(test_producer_and_consumers),
+      SUPPORT_TEST(test_who_is_woken),
       SUPPORT_TEST(test_the_last_holder_dies),
   };
   return cmocka_run_group_tests(tests, open_all, NULL);

@@ -3,6 +3,7 @@
 #include "dict.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 
 #include "sleepers.h"
@@ -231,6 +232,47 @@ static void test_growing_and_shrinking(void **state)
   assert_int_equal(set_number(dict, 1, 2), 0);
   close_dict();
   assert_int_equal(count_used(), 1);
+}
+
+/* A universe of its own: clears the dict when no memory is left. */
+static void clear_when_full(void *argument)
+{
+  struct rlimit limit = {UINT64_C(400) << 20, UINT64_C(400) << 20};
+  static unsigned char bytes[1000];
+  uint64_t keys = 0;
+  (void)argument;
+  CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  CHECK(slot_open() == 0);
+  dict_setup();
+  CHECK(dict_create(&dict_at, &holder_at) == 0);
+  struct dict *dict = heap_at(dict_at);
+  while (set_bytes(dict, keys, bytes, 1 + keys % 1000) == 0) keys++;
+  CHECK(keys > 1000 && dict_count(dict) == keys);
+  for (uint64_t i = keys; set_number(dict, i, i) == 0; i++) keys++;
+  uint64_t block;
+  while (alloc_block(sizeof(struct dict) - sizeof(struct block), BLOCK_BYTES,
+                     &slot_self->owned, &block) == 0)
+    continue;
+  CHECK(dict_clear(dict) == 0);
+  CHECK(dict_count(dict) == 0);
+  CHECK(set_bytes(dict, 1, bytes, 1000) == 0 && check_heap(stderr) == 0);
+}
+
+static void test_clearing_when_full(void **state)
+{
+  (void)state;
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) {
+    alarm(LIMIT);
+    heap = NULL; /* the parent's is not its own */
+    slot_self = NULL;
+    clear_when_full(NULL);
+    _exit(0);
+  }
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
 }
 
 static void test_set_new(void **state)
@@ -674,6 +716,7 @@ int main(void)
       SUPPORT_TEST(test_collisions),
       SUPPORT_TEST(test_replacing),
       SUPPORT_TEST(test_growing_and_shrinking),
+      SUPPORT_TEST(test_clearing_when_full),
       SUPPORT_TEST(test_set_new),
       SUPPORT_TEST(test_exchange),
       SUPPORT_TEST(test_take),

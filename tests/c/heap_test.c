@@ -4,6 +4,7 @@
 #include "heap.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 
 #include "support.h"
@@ -255,6 +256,42 @@ static void test_exclusion(void **state)
   assert_int_equal(support_run(check_exclusion, NULL), 0);
 }
 
+static void lock_once(pthread_mutex_t *lock)
+{
+  CHECK(heap_lock(lock) == 0);
+  CHECK(pthread_mutex_unlock(lock) == 0);
+}
+
+/* Another process holds the lock and releases it, but is killed before it wakes
+   the one that waits, while a third has it for a moment: nobody wakes the
+   sleeper. (Which takes an unlucky kill: so the word is written by hand.) */
+static void check_lost_wake(void *argument)
+{
+  (void)argument;
+  create();
+  pthread_mutex_t *lock = heap_at(heap->size / 2);
+  _Atomic int *word = (_Atomic int *)&lock->__data.__lock;
+  heap_init_lock(lock);
+  atomic_store(word, (int)getpid());
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) {
+    lock_once(lock);
+    _exit(0);
+  }
+  while (atomic_load(word) == (int)getpid()) usleep(1000);
+  usleep(10000); /* it is about to sleep; if it does not yet, all is well too */
+  atomic_store(word, 0);
+  int status;
+  CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void test_lost_wake(void **state)
+{
+  (void)state;
+  assert_int_equal(support_run(check_lost_wake, NULL), 0);
+}
+
 static void check_attach_refuses(void *argument)
 {
   (void)argument;
@@ -335,6 +372,7 @@ int main(int argc, char **argv)
       SUPPORT_TEST(test_death_in_a_transaction),
       SUPPORT_TEST(test_locks),
       SUPPORT_TEST(test_exclusion),
+      SUPPORT_TEST(test_lost_wake),
       SUPPORT_TEST(test_attach_refuses_what_is_no_heap),
       SUPPORT_TEST(test_attach_at_another_address),
   };

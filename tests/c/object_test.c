@@ -235,6 +235,92 @@ static void test_orphans_that_never_ran(void **state)
   object_release(holder);
 }
 
+/* Killed when it had asked another to start a child. */
+static void ask_another(void *argument)
+{
+  const struct support_child *other = argument;
+  uint64_t slot;
+  CHECK(slot_create(&slot) == 0);
+  CHECK(object_inherit(slot_at(slot)) == 0);
+  slot_started_by(slot_at(slot), other->slot,
+                  slot_at(other->slot)->block.generation);
+  raise(SIGKILL);
+}
+
+static void wait_for_a_signal(void *argument)
+{
+  (void)argument;
+  pause();
+}
+
+static void test_orphans_that_another_starts(void **state)
+{
+  (void)state;
+  struct support_child other = support_start(wait_for_a_signal, NULL);
+  uint64_t holder, object = make(&holder);
+  struct support_child child = support_start(ask_another, &other);
+  assert_true(WIFSIGNALED(support_join(child)));
+  uint64_t orphan = slot_self->orphans;
+  uint64_t generation = slot_at(orphan)->block.generation;
+  object_reap_orphans();
+  assert_true(slot_self->orphans == orphan); /* it may yet be started */
+  assert_true(slot_lives(orphan, generation));
+  assert_true(object_at(object)->count == 2);
+  kill(other.pid, SIGKILL);
+  assert_true(WIFSIGNALED(support_join(other)));
+  assert_false(slot_lives(orphan, generation));
+  object_reap_orphans();
+  assert_true(slot_self->orphans == 0);
+  assert_true(object_at(object)->count == 1);
+  object_release(holder);
+}
+
+/* What is exclusive is not inherited, it is given. */
+static void test_what_is_exclusive(void **state)
+{
+  (void)state;
+  uint64_t holder, object, slot, given;
+  assert_int_equal(object_create(100, &object), 0);
+  object_set_exclusive(OBJECT_TYPES - 1);
+  assert_int_equal(object_hold_new(object, OBJECT_TYPES - 1, 0, &holder), 0);
+  assert_true(object_is_exclusive(object));
+  assert_int_equal(slot_create(&slot), 0);
+  assert_int_equal(object_inherit(slot_at(slot)), 0);
+  assert_true(object_at(object)->count == 1);
+  assert_true(object_count_held(slot_at(slot), object) == 0);
+  assert_int_equal(object_give(slot_at(slot), object, &given), 0);
+  assert_true(object_at(object)->count == 2);
+  assert_true(object_count_held(slot_at(slot), object) == 1);
+  assert_true(object_count_held(slot_self, object) == 1);
+  assert_int_equal(check_heap(stderr), 0);
+  object_release(holder);
+  assert_true(object_count_held(slot_self, object) == 0);
+  object_reap(slot_at(slot));
+  object_free_slot(slot);
+}
+
+/* What it was to run holds it too, until it is reaped. */
+static void test_a_start_block_refers(void **state)
+{
+  (void)state;
+  uint64_t holder, object = make(&holder), slot, block;
+  assert_int_equal(slot_create(&slot), 0);
+  assert_int_equal(
+      alloc_block(OBJECT_REFERENCES(1), BLOCK_BYTES, &slot_self->owned, &block),
+      0);
+  object_refer(block, object);
+  heap_begin();
+  alloc_unlink_in_transaction(block);
+  heap_set(&slot_at(slot)->start_block, block);
+  heap_end();
+  assert_true(object_count_held(slot_at(slot), object) == 1);
+  object_reap(slot_at(slot));
+  assert_true(slot_at(slot)->start_block == 0);
+  assert_true(object_at(object)->count == 1);
+  object_free_slot(slot);
+  object_release(holder);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -249,6 +335,9 @@ int main(void)
       SUPPORT_TEST(test_nothing_to_inherit),
       SUPPORT_TEST(test_orphans),
       SUPPORT_TEST(test_orphans_that_never_ran),
+      SUPPORT_TEST(test_orphans_that_another_starts),
+      SUPPORT_TEST(test_what_is_exclusive),
+      SUPPORT_TEST(test_a_start_block_refers),
   };
   return cmocka_run_group_tests(tests, support_open, NULL);
 }

@@ -616,6 +616,53 @@ static void test_release_frees_what_is_in_it(void **state)
   assert_int_equal(counts.used, 1); /* the main slot */
 }
 
+static int accept_even(const void *bytes, size_t size)
+{
+  (void)size;
+  return *(const unsigned char *)bytes % 2 == 0;
+}
+
+/* What is not wanted ends the batch and stays, blocks too. */
+static void test_what_is_not_wanted(void **state)
+{
+  (void)state;
+  uint64_t n;
+  struct queue *queue = open_queue(0);
+  struct queue_batch batch = batch_of(10);
+  batch.accept = accept_even;
+  assert_int_equal(put_number(queue, 2, CLOCK_PAST), 0);
+  assert_int_equal(put_number(queue, 4, CLOCK_PAST), 0);
+  assert_int_equal(put_block(queue, make_block(100, 3), 100), 0);
+  assert_int_equal(put_number(queue, 6, CLOCK_PAST), 0);
+  assert_int_equal(queue_get(queue, &batch, CLOCK_PAST), 0);
+  assert_true(batch.count == 2 && queue_size(queue) == 2);
+  assert_int_equal(queue_get(queue, &batch, CLOCK_PAST), -EPROTO);
+  assert_true(slot_self->owned == 0 && queue_size(queue) == 2);
+  batch.accept = NULL;
+  batch.max = 1;
+  assert_int_equal(queue_get(queue, &batch, CLOCK_PAST), 0);
+  assert_true(items[0].block != 0);
+  alloc_free(items[0].block);
+  assert_int_equal(get_number(queue, &n, CLOCK_PAST), 0);
+  assert_true(n == 6);
+  close_queue();
+}
+
+static void test_discard(void **state)
+{
+  (void)state;
+  uint64_t n;
+  struct queue *queue = open_queue(0);
+  put_mixed(queue, 600);
+  queue_close(queue);
+  queue_discard(queue, slot_self);
+  assert_true(queue_size(queue) == 0 && slot_self->owned == 0);
+  assert_int_equal(get_number(queue, &n, CLOCK_FOREVER), -EPIPE);
+  assert_int_equal(check_heap(stderr), 0);
+  queue_discard(queue, slot_self);
+  close_queue();
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -637,6 +684,8 @@ int main(void)
       SUPPORT_TEST(test_a_burst_leaves_no_memory),
       SUPPORT_TEST(test_waiting_gives_memory_back),
       SUPPORT_TEST(test_release_frees_what_is_in_it),
+      SUPPORT_TEST(test_what_is_not_wanted),
+      SUPPORT_TEST(test_discard),
   };
   return cmocka_run_group_tests(tests, support_open, NULL);
 }

@@ -48,6 +48,16 @@ static void test_does_not_wait(void **state)
   assert_int_equal(wait_until(CLOCK_FOREVER), 0);
 }
 
+/* Who only passes a wake-up on has no bell to ring. */
+static void test_no_bell(void **state)
+{
+  (void)state;
+  begin();
+  atomic_store(&shared->flags, BELL_SLEEPERS | BELL_LISTENERS);
+  change(1);
+  assert_true(shared->flags == BELL_LISTENERS);
+}
+
 static void test_timeout(void **state)
 {
   (void)state;
@@ -180,6 +190,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       SUPPORT_TEST(test_does_not_wait),
+      SUPPORT_TEST(test_no_bell),
       SUPPORT_TEST(test_timeout),
       SUPPORT_TEST(test_one_by_one),
       SUPPORT_TEST(test_all_at_once),

@@ -202,6 +202,57 @@ static void test_watching_what_is_no_slot(void **state)
   assert_int_equal(slot_watch(offset, generation, &word), -ESRCH);
 }
 
+static enum slot_state look(uint64_t offset, uint64_t generation)
+{
+  heap_begin();
+  enum slot_state state = slot_look(offset, generation);
+  heap_end();
+  return state;
+}
+
+static void test_what_is_left_of_one(void **state)
+{
+  (void)state;
+  struct support_child child = support_start(pause_for_ever, NULL);
+  struct slot *slot = slot_at(child.slot);
+  uint64_t generation = slot->block.generation;
+  assert_int_equal(look(child.slot, generation), SLOT_RUNS);
+  while (!slot_runs(child.slot, generation)) sched_yield();
+  assert_false(slot_runs(child.slot, generation + 1));
+  assert_int_equal(look(child.slot, generation + 1), SLOT_FREED);
+  kill(child.pid, SIGKILL);
+  while (slot_runs(child.slot, generation)) sched_yield();
+  assert_int_equal(look(child.slot, generation), SLOT_ENDED);
+  assert_int_equal(look(child.slot, generation), SLOT_ENDED);
+  assert_false(slot_runs(child.slot, generation));
+  support_join(child);
+  assert_int_equal(look(child.slot, generation), SLOT_FREED);
+  assert_false(slot_runs(child.slot, generation));
+}
+
+/* Its pid tells, also while it is a zombie. */
+static void test_one_that_ends_before_it_enters(void **state)
+{
+  (void)state;
+  uint64_t offset;
+  assert_int_equal(slot_create(&offset), 0);
+  struct slot *slot = slot_at(offset);
+  uint64_t generation = slot->block.generation;
+  assert_int_equal(look(offset, generation), SLOT_RUNS);
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) pause_for_ever(NULL);
+  atomic_store(&slot->pid, (uint32_t)pid);
+  assert_int_equal(look(offset, generation), SLOT_RUNS);
+  kill(pid, SIGKILL);
+  siginfo_t info;
+  assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+  assert_int_equal(look(offset, generation), SLOT_ENDED);
+  assert_int_equal(waitpid(pid, NULL, 0), pid);
+  assert_int_equal(look(offset, generation), SLOT_ENDED);
+  object_free_slot(offset);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -212,6 +263,8 @@ int main(void)
       SUPPORT_TEST(test_a_killed_one_is_dead),
       SUPPORT_TEST(test_all_who_watch_see_the_end),
       SUPPORT_TEST(test_watching_what_is_no_slot),
+      SUPPORT_TEST(test_what_is_left_of_one),
+      SUPPORT_TEST(test_one_that_ends_before_it_enters),
       SUPPORT_TEST(test_small_result),
       SUPPORT_TEST(test_large_result_survives_its_process),
   };

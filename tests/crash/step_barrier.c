@@ -100,7 +100,7 @@ static void die_late(void *argument)
 }
 
 /* A round that has passed holds nothing but the record of a dead process. */
-static void set_up_stale_round(void)
+static void set_up_late_death(void)
 {
   set_up_empty_round();
   struct support_child child = support_start(die_late, NULL);
@@ -139,7 +139,7 @@ static void run_pass(void)
 static void run_give_up(void)
 {
   struct barrier_wait *wait = &notes()->wait;
-  CHECK(barrier_sleep(wait, CLOCK_PAST) == -ETIMEDOUT);
+  CHECK(barrier_sleep(barrier(), wait, CLOCK_PAST) == -ETIMEDOUT);
   CHECK(barrier_break(wait));
   CHECK(barrier_leave(barrier(), wait) == -EPIPE);
 }
@@ -224,7 +224,7 @@ static void run_set_action(void)
 static int find_outcome(void)
 {
   struct barrier_wait wait = world.wait;
-  int rc = barrier_sleep(&wait, CLOCK_PAST);
+  int rc = barrier_sleep(barrier(), &wait, CLOCK_PAST);
   /* As all do whose time is up: it may be decided by now. */
   if (rc == -ETIMEDOUT && !barrier_break(&wait)) rc = 0;
   int left = barrier_leave(barrier(), &wait);
@@ -240,12 +240,13 @@ static int verify_passed(void)
   return outcome == -ETIMEDOUT && waiting == 1 && !stepper_acknowledged();
 }
 
-/* One that dies in the action breaks the round. */
+/* One that dies in the action breaks the round, one that dies behind it, before
+   it has left, the next. */
 static int verify_acted(void)
 {
   int broken = barrier_is_broken(barrier());
   int outcome = find_outcome();
-  if (outcome == 0) return !broken;
+  if (outcome == 0) return !broken || !stepper_acknowledged();
   return outcome == -EPIPE && broken && !stepper_acknowledged();
 }
 
@@ -262,6 +263,12 @@ static int verify_broken(void)
 {
   int broken = barrier_is_broken(barrier());
   return find_outcome() == -EPIPE && broken;
+}
+
+/* There is none that waits. */
+static int verify_heeded(void)
+{
+  return barrier_is_broken(barrier());
 }
 
 static int verify_aborted(void)
@@ -299,8 +306,12 @@ static const struct step operations[] = {
     {"barrier_arrive, first", set_up_empty_round, NULL, run_arrive, NULL},
     {"barrier_arrive, broken", set_up_broken, NULL, run_arrive_broken,
      verify_broken},
-    {"barrier_arrive, after a stale round", set_up_stale_round, run_arrive,
-     run_arrive_last, NULL},
+    {"barrier_arrive, after a late death", set_up_late_death, run_arrive,
+     run_arrive_broken, NULL},
+    {"barrier_reset, after a late death", set_up_late_death, run_arrive,
+     run_reset, NULL},
+    {"barrier_is_broken, after a late death", set_up_late_death, NULL, run_look,
+     verify_heeded},
     {"barrier_pass", set_up_acting_round, prepare_action, run_pass,
      verify_acted},
     {"barrier_break", set_up_long_round, run_arrive, run_give_up,

@@ -6,10 +6,11 @@
 #include "stepper.h"
 
 #include "dict.h"
+#include "dict_private.h"
 
 /* Sizes of values: one that fits in place of another, one that needs another
    entry, and one that needs a box; and no value at all. */
-enum size { NONE = 0, SMALL = 8, MEDIUM = 100, LARGE = 10000 };
+enum size { NONE = 0, SMALL = 24, MEDIUM = 100, LARGE = 10000 };
 
 #define OLD 1   /* what fills the value before */
 #define NEW 2   /* what the victim writes */
@@ -263,6 +264,14 @@ static void run_clear(void)
   CHECK(dict_clear(dict()) == 0);
 }
 
+/* What dict_clear does when there is no memory. */
+static void run_delete_all(void)
+{
+  CHECK(dict_begin_write_all(dict()) == 0);
+  dict_delete_all(dict());
+  dict_unlock_all(dict());
+}
+
 static void run_create(void)
 {
   CHECK(dict_create(&notes()->dict, &notes()->holder) == 0);
@@ -317,6 +326,22 @@ static int verify_cleared(void)
   else if (stepper_acknowledged())
     return 0;
   return keys == 0 || keys == operation()->others + 1;
+}
+
+/* Some keys went, the others are as they were. */
+static int verify_deleted(void)
+{
+  uint64_t keys = get(0) != 0;
+  if (get(0) != OLD && get(0) != 0) return 0;
+  for (unsigned i = 1; i <= operation()->others; i++) {
+    if (get(i) != (int)i && get(i) != 0) return 0;
+    keys += get(i) != 0;
+  }
+  if (dict_count(dict()) != keys || (stepper_acknowledged() && keys > 0))
+    return 0;
+  for (unsigned i = 1; i <= operation()->others; i++)
+    if (get(i) == 0) set(i, SMALL, (int)i);
+  return 1;
 }
 
 #define CHANGED verify_changed
@@ -454,6 +479,10 @@ static const struct operation operations[] = {
      SMALL,
      NONE},
     {{"dict_clear", NULL, NULL, run_clear, verify_cleared}, 9, LARGE, NONE},
+    {{"dict_clear without memory", NULL, NULL, run_delete_all, verify_deleted},
+     5,
+     LARGE,
+     NONE},
     {{"dict_list", NULL, NULL, run_list, UNCHANGED}, 9, SMALL, NONE},
     {{"dict_create", NULL, NULL, run_create, UNCHANGED}, 1, NONE, NONE},
     {{"dict, its end", NULL, prepare_own, run_release, UNCHANGED},

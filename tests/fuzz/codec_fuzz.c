@@ -34,6 +34,24 @@ int handle_push(lua_State *L, struct handle_id id)
   return -ESTALE;
 }
 
+int handle_prepare(lua_State *L, int index)
+{
+  (void)L, (void)index;
+  return LUA_OK;
+}
+
+const char *handle_refusal(const struct handle *handle)
+{
+  (void)handle;
+  return NULL;
+}
+
+int handle_is_exclusive(const struct handle *handle)
+{
+  (void)handle;
+  return 0;
+}
+
 int registry_publish(const char *name, size_t length, const void *bytes,
                      size_t size)
 {

@@ -503,6 +503,25 @@ describe("the end of file", function()
     p:join()
   end)
 
+  it("comes when the end was put where only the dead knew of it", function()
+    for _, ending in ipairs { "kill", "exit" } do
+      local a <close>, b = mp.Pipe()
+      local put = mp.Queue()
+      local p = mp.run(function(kept, how)
+        local own = mp.Queue()
+        own:put(kept)
+        put:put(true)
+        if how == "kill" then mp.Queue():get() end
+        os.exit(0)
+      end, b, ending)
+      put:get()
+      if ending == "kill" then p:kill() end
+      assert.same(CLOSED, { a:recv() })
+      assert.is_true(a:poll())
+      p:join()
+    end
+  end)
+
   it("comes through a chain of processes", function()
     local a, b = mp.Pipe()
     local p = mp.run(function()
@@ -603,6 +622,21 @@ describe("the descriptor of an end", function()
       a:close()
       p:join()
     end
+  end)
+
+  it("bears one that waits in recv and finds more than it takes", function()
+    local a <close>, b = mp.Pipe()
+    local fd = a:fileno()
+    local p = mp.run(function(parent, child_end)
+      assert(helper.eventually(function()
+        return helper.alive(parent) == "S"
+      end))
+      for i = 1, 50 do child_end:send(i) end
+    end, mp.current_process().pid, b)
+    for i = 1, 50 do assert.equal(i, a:recv()) end
+    p:result()
+    assert.same(CLOSED, { a:recv() })
+    assert.same({ fd }, mp.wait({ fd }, 0))
   end)
 
   it("drives a loop of another's", function()

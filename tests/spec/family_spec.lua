@@ -44,6 +44,16 @@ for _, method in ipairs(helper.methods) do
       end))
     end)
 
+    it("is reaped by a later start though nobody joins it", function()
+      local pids = {}
+      for i = 1, 5 do pids[i] = context.run(function() end).pid end
+      assert.is_true(helper.all_gone(pids)) -- but for their exit codes
+      context.run(function() end):join()
+      for _, pid in ipairs(pids) do
+        assert.is_nil(helper.read("/proc/" .. pid .. "/stat"))
+      end
+    end)
+
     it("is reaped by active_children though nobody joins it", function()
       local pid = context.run(function() end).pid
       assert.is_truthy(eventually(function()

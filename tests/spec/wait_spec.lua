@@ -230,6 +230,151 @@ describe("mp.wait", function()
     same({ sentinel }, mp.wait({ sentinel }, 0))
   end)
 
+  it("waits for connections: a message, or the end of file", function()
+    for _, method in ipairs(helper.methods) do
+      local list, back = {}, {}
+      for i = 1, 4 do
+        local own, other = mp.Pipe()
+        list[i], back[own] = own, i
+        mp.get_context(method).run(function(c, number)
+          c:recv()
+          for n = 1, 10 do c:send { number, n } end
+        end, other, i)
+      end
+      same({}, mp.wait(list, 0.01))
+      list[3]:send "go"
+      same({ list[3] }, mp.wait(list, 30))
+      for _, i in ipairs { 1, 2, 4 } do list[i]:send "go" end
+      local counts = { 0, 0, 0, 0 }
+      while #list > 0 do
+        local left = {}
+        for _, c in ipairs(mp.wait(list, 30)) do
+          local message, reason = c:recv(0)
+          if reason == "closed" then
+            left[c] = true
+          else
+            local i = back[c]
+            counts[i] = counts[i] + 1
+            assert.same({ i, counts[i] }, message)
+          end
+        end
+        local rest = {}
+        for _, c in ipairs(list) do
+          if not left[c] then table.insert(rest, c) end
+        end
+        list = rest
+      end
+      assert.same({ 10, 10, 10, 10 }, counts)
+      eventually(function() return #mp.active_children() == 0 end)
+    end
+  end)
+
+  it("sees that the other end of a connection was killed", function()
+    local own, other = mp.Pipe()
+    local reader, writer = mp.Pipe { duplex = false }
+    local go, q = mp.Queue(), mp.Queue()
+    local function hold(c) go:put(1) return c and q:get() end
+    local p = mp.run(hold, other)
+    local r = mp.run(hold, reader)
+    go:get()
+    go:get()
+    local list = { q, own, writer }
+    same({}, mp.wait(list, 0.01))
+    local watcher = mp.run(function(c, w)
+      local first = mp.wait({ q, c, w }, 60)
+      local second = mp.wait({ q, w }, 60)
+      return #first, first[1] == c, #second, second[1] == w
+    end, own, writer)
+    sleeps(watcher)
+    p:kill()
+    eventually(function() return helper.alive(p.pid) == nil end)
+    sleeps(watcher)
+    r:kill() -- neither of them is reaped
+    assert.same({ 1, true, 1, true }, { watcher:result(30) })
+    p:join()
+    r:join()
+  end)
+
+  it("sees an end that went with what only a dead process knew of", function()
+    local a <close>, b = mp.Pipe()
+    local put = mp.Queue()
+    local function hold(kept)
+      local own = mp.Queue()
+      own:put(kept)
+      put:put(true)
+      mp.Queue():get()
+    end
+    local p = mp.run(hold, b)
+    put:get()
+    local other = mp.run(function() mp.sleep(0.2) end)
+    p:kill()
+    local list = { a, other }
+    repeat
+      assert.not_same({}, mp.wait(list))
+      if mp.wait({ other }, 0)[1] then list[2] = nil end
+    until #mp.wait({ a }, 0) > 0
+    assert.same({ nil, "closed" }, { a:recv() })
+    assert.is_true(p:join() and other:join())
+  end)
+
+  it("waits until the last of several that hold an end is gone", function()
+    local own, other = mp.Pipe()
+    local list, go, q = {}, mp.Queue(), mp.Queue()
+    for i = 1, 6 do
+      list[i] = mp.Process {
+        target = function(c) go:put(1) return c and q:get() end,
+        args = { other }, keep = true,
+      }:start()
+      go:get()
+    end
+    other:close()
+    local watcher = mp.run(function(c) return #mp.wait({ c }, 60) end, own)
+    for i = 1, 6 do
+      sleeps(watcher)
+      list[i]:kill()
+      list[i]:join()
+    end
+    assert.equal(1, watcher:result(30))
+  end)
+
+  it("refuses a connection that is not this process's", function()
+    local own, other = mp.Pipe()
+    other:close()
+    raises("list%[1%]: cannot wait for a connection that is closed", mp.wait,
+      { other })
+    local hidden = debug.getregistry() -- what a function uses goes with it
+    hidden.own = own
+    local child = mp.run(function()
+      return pcall(mp.wait, { debug.getregistry().own }, 0)
+    end)
+    hidden.own = nil
+    local ok, message = child:result()
+    assert.is_false(ok)
+    assert.matches("list%[1%]: .*not given to this process", message)
+    same({ own }, mp.wait({ own }, 0))
+  end)
+
+  it("takes all kinds together", function()
+    local own, other = mp.Pipe()
+    local q, e, pipe = mp.Queue(), mp.Event(), uv.pipe()
+    local p = start_waiting("fork", q)
+    local list = { p, own, e, pipe.read, p.sentinel }
+    same({}, mp.wait(list, 0.01))
+    other:send(1)
+    same({ own }, mp.wait(list))
+    e:set()
+    same({ own, e }, mp.wait(list))
+    uv.fs_write(pipe.write, "x")
+    same({ own, e, pipe.read }, mp.wait(list))
+    q:put(1)
+    mp.wait { p }
+    same(list, mp.wait(list))
+    own:close()
+    other:close()
+    uv.fs_close(pipe.read)
+    uv.fs_close(pipe.write)
+  end)
+
   it("names the wrong one before it waits for anything", function()
     local q = mp.Queue()
     raises("wait_spec.lua:%d+: list%[2%]: a string cannot be waited for",

@@ -6,7 +6,7 @@
 ---the methods of its lock, and `wait` and `notify`, which raise unless this
 ---process holds the lock:
 ---
----```lua
+---```lua norun
 ---local g <close> = ready:guard()
 ---ready:wait_for(function() return #jobs > 0 end)
 ---```

@@ -158,6 +158,12 @@ function mp.Condition(lock) end
 ---for ever
 ---@return moonfork.Barrier barrier at which nobody waits
 function mp.Barrier(parties, action, timeout) end
+---Makes a table that processes share. Any process that holds it may read and
+---write; it is passed to one as a queue is.
+---
+---Raises for any argument, and when there is no shared memory left.
+---@return moonfork.Dict dict empty
+function mp.Dict() end
 
 ---This process.
 ---@return moonfork.CurrentProcess process its name, its pid, its kind
