@@ -185,16 +185,19 @@ end
 local guard = {}
 function guard.__close(self)
   jobs.close(self.pool, self.job)
+  if self.report then self.report(self.job.done, self.job.failures, true) end
 end
 
 ---Waits for all of a job. Raises its error.
 ---@param pool table
 ---@param job table
----@param report fun(done: integer)? is told of progress
+---@param report function? is told of progress; see progress.lua
 ---@param level integer whose line errors name
 function jobs.finish(pool, job, report, level)
-  local closing <close> = setmetatable({ pool = pool, job = job }, guard)
-  local told = -1
+  local closing <close> = setmetatable({ pool = pool, job = job,
+    report = report }, guard)
+  local told = 0
+  if report then report(0, 0) end
   if job.total > 0 then rows.enqueue(pool, job) end
   while job.done < job.total
     and not (job.stopped and job.outstanding <= 0) do

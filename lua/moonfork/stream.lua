@@ -70,6 +70,9 @@ local function find_ready(job)
 end
 
 local function close(pool, job)
+  if job.report and not job.closed then
+    job.report(job.taken, job.failures, true)
+  end
   job.closed = true
   jobs.close(pool, job)
   job.source, job.results, job.there = {}, {}, {}
@@ -129,7 +132,6 @@ local function next_of(pool, job)
   end
   if index then return give(pool, job, index) end
   close(pool, job)
-  if job.report then job.report(job.taken, job.failures, true) end
   return nil
 end
 

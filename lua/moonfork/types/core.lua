@@ -77,6 +77,11 @@ function system.lives(slot, generation) end
 ---@return table private
 function system.private() end
 
+---How wide a terminal is.
+---@param fd integer a descriptor
+---@return integer? columns 80 when the terminal does not know; nil: it is none
+function system.terminal_width(fd) end
+
 ---The name of a signal.
 ---@param signal integer its number
 ---@return string name such as "SIGTERM"
