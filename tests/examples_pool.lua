@@ -104,12 +104,14 @@ local SYSTEM = {
   ["var/lib/dpkg/info/missing.md5sums"] =
     "35d6d33467aae9a2e3dccb4b6b027878  usr/four\n",
   ["var/lib/dpkg/info/none.md5sums"] = "",
+  ["var/lib/dpkg/info/odd.md5sums"] = "not a sum\n",
 }
 
 local SUMS = [[
 changed:amd64: wrong: 1 files: usr/three: FAILED
 missing: wrong: 1 files: usr/four: FAILED open or read
-4 of 4 packages checked, 0 before; 2 wrong
+odd: wrong: its list is no list of sums
+5 of 5 packages checked, 0 before; 3 wrong
 2 files are as they should be; ]]
 
 local function check_log(directory)
@@ -117,19 +119,20 @@ local function check_log(directory)
   local arguments = ("--root %s --log %s -n 2"):format(directory, log)
   local first = run("debsums", arguments, "2>/dev/null")
   check("debsums takes two", contains(first,
-    "\n2 of 4 packages checked, 0 before; 1 wrong\n"), first)
+    "\n2 of 5 packages checked, 0 before; 1 wrong\n"), first)
   -- As if it had been killed while it wrote the line of the third.
   local kept = files.read(log)
   files.write(log, kept .. "missing\twr")
+  arguments = arguments:gsub("-n 2", "-n 3")
   local output, status = run("debsums", arguments, "2>/dev/null")
   check("debsums goes on", status == 1 and contains(output,
-    "\n2 of 4 packages checked, 2 before; 2 wrong\n"), output)
+    "\n3 of 5 packages checked, 2 before; 3 wrong\n"), output)
   local lines = count_lines(files.read(log))
   check("debsums keeps a log", lines["good\tok"] == 1 and lines["none\tok"] == 1
     and files.read(log):sub(1, #kept) == kept, files.read(log))
   output, status = run("debsums", arguments, "2>/dev/null")
   check("debsums has nothing left", status == 1 and contains(output,
-    "\n0 of 4 packages checked, 4 before; 2 wrong\n"), output)
+    "\n0 of 5 packages checked, 5 before; 3 wrong\n"), output)
 end
 
 local function test_debsums()
@@ -141,8 +144,11 @@ local function test_debsums()
         and output:sub(1, #SUMS) == SUMS, output)
     end
     check_log(directory)
+    local relative = ("$(realpath --relative-to=. %s)"):format(directory)
+    local same = run("debsums", "--root " .. relative, "2>/dev/null")
+    check("debsums from elsewhere", same:sub(1, #SUMS) == SUMS, same)
     local output = run("debsums", "--root " .. directory, "2>&1 >/dev/null")
-    check("debsums tells progress", output:find "4 of 4", output)
+    check("debsums tells progress", output:find "5 of 5", output)
   end)
   local output, status = run("debsums", "-n 10")
   local wrong = tonumber(output:match
