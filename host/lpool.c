@@ -159,8 +159,7 @@ static int l_sleep(lua_State *L)
   luaL_checktype(L, 2, LUA_TTABLE);
   watch_all(L, &sleep, 0);
   if (sleep.queue == NULL || sleep.until == CLOCK_PAST) return 0;
-  if (!sleep.ready &&
-      !futex_spin(sleep.words[0].word, sleep.words[0].seen, 0)) {
+  if (!sleep.ready && !tasks_spin(sleep.words[0].word, sleep.words[0].seen)) {
     set_flags(L);
     watch_all(L, &sleep, 1);
     int rc = 0;

@@ -161,6 +161,15 @@ static enum outcome open_frame(lua_State *L, const struct frame *frame)
                                                         : OUTCOME_VALUE;
 }
 
+/* is_empty(): whether there is no message to be read. */
+static int l_is_empty(lua_State *L)
+{
+  const struct inbox *inbox = check_inbox(L);
+  lua_pushboolean(
+      L, inbox->at == inbox->batch.count && queue_size(inbox->queue) == 0);
+  return 1;
+}
+
 /* skip(n): passes over frames. */
 static int l_skip(lua_State *L)
 {
@@ -225,9 +234,9 @@ static int l_mine(lua_State *L)
 void lpool_open_inbox(lua_State *L)
 {
   static const luaL_Reg methods[] = {
-      {"_next", l_next},   {"_adopt", l_adopt}, {"_skip", l_skip},
-      {"_store", l_store}, {"_value", l_value}, {"_mine", l_mine},
-      {NULL, NULL},
+      {"_next", l_next},         {"_adopt", l_adopt}, {"_skip", l_skip},
+      {"_store", l_store},       {"_value", l_value}, {"_mine", l_mine},
+      {"_is_empty", l_is_empty}, {NULL, NULL},
   };
   luaL_newmetatable(L, INBOX);
   lua_pushcfunction(L, l_gc);

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,7 +64,8 @@ static void seed(struct worker *worker, const struct chunk *chunk)
   lua_State *L = worker->L;
   lua_pushvalue(L, SEEDER);
   lua_pushinteger(L, chunk->head.seed);
-  lua_pushinteger(L, (lua_Integer)(chunk->head.index + chunk->at));
+  uint64_t index = chunk->head.index + chunk->at;
+  lua_pushinteger(L, (lua_Integer)index);
   lua_call(L, 2, 0);
 }
 
@@ -179,11 +179,12 @@ static void run_fold(struct worker *worker, struct chunk *chunk)
 static int is_too_large(const struct worker *worker)
 {
   char text[64];
-  long total, resident;
+  char *rest;
   ssize_t size = pread(worker->statm, text, sizeof text - 1, 0);
   if (size <= 0) return 0;
   text[size] = '\0';
-  if (sscanf(text, "%ld %ld", &total, &resident) != 2) return 0;
+  strtol(text, &rest, 10); /* all of it; behind it what is resident */
+  long resident = strtol(rest, NULL, 10);
   return resident * sysconf(_SC_PAGESIZE) > worker->memory;
 }
 
@@ -257,6 +258,9 @@ static void handle_message(struct worker *worker, const unsigned char *bytes,
 static int take(struct worker *worker, struct queue_batch *batch)
 {
   int rc;
+  _Atomic uint32_t *word = queue_futex(&worker->tasks->put);
+  uint32_t seen = atomic_load(word);
+  if (queue_size(worker->tasks) == 0) tasks_spin(word, seen);
   while ((rc = queue_get(worker->tasks, batch, CLOCK_FOREVER)) == -EINTR)
     interrupt_check(worker->L);
   worker_count_time(worker, &worker->record->stats.waiting);

@@ -2,6 +2,12 @@
    SPDX-License-Identifier: MIT */
 #include "tasks.h"
 
+#include <sched.h>
+
+#include "clock.h"
+
+#define SPIN_NS 50000
+
 void tasks_setup(void)
 {
   static const struct object_kind kind = {NULL, NULL};
@@ -55,4 +61,15 @@ int tasks_watch(struct tasks *tasks, struct futex_word *word)
   *word = (struct futex_word){(_Atomic uint32_t *)&tasks->ready, 0};
   if (generation == 0) return 0;
   return slot_watch(atomic_load(&tasks->slot), generation, word);
+}
+
+int tasks_spin(_Atomic uint32_t *word, uint32_t seen)
+{
+  int64_t end = 0;
+  do {
+    if (futex_spin(word, seen, 0)) return 1;
+    if (end == 0) end = clock_now() + SPIN_NS;
+    sched_yield();
+  } while (clock_now() < end);
+  return 0;
 }

@@ -70,6 +70,12 @@ void tasks_setup(void);
 /* A record of a worker that is not there yet, held by *holder. 0 or -errno. */
 int tasks_create(uint64_t *tasks, uint64_t *holder);
 
+/* Spins while *word == seen, for longer than futex_spin, as a pool and its
+   workers do little besides talking with each other, and to be woken takes
+   longer than to answer; lets others have the processor on the way. 1: it has
+   changed. */
+int tasks_spin(_Atomic uint32_t *word, uint32_t seen);
+
 /* ---- the worker ---- */
 
 /* This process is the worker. */

@@ -59,6 +59,12 @@ local function failed(self, _, err)
   finish(self, cancelled and "cancelled" or "failed")
 end
 
+-- What is alike in all as long as they do not say otherwise.
+Future.is_future = true
+Future.first, Future.next, Future.last, Future.outstanding = 1, 1, 1, 0
+Future.priority, Future.retries, Future.backoff = 0, 0, 0
+Future.arrived, Future.failed = arrived, failed
+
 ---Makes a future, and has it run.
 ---@param pool table
 ---@param f table the function; see pool.lua
@@ -67,16 +73,17 @@ end
 ---@param options table timeout, retries, backoff, priority
 ---@return moonfork.Future made
 function future.create(pool, f, package, header, options)
-  local self = setmetatable({
-    pool = pool, f = f, package = package, header = header,
-    is_future = true, first = 1, next = 1, last = 1, outstanding = 0,
-    priority = options.priority or 0, retries = options.retries or 0,
-    backoff = options.backoff or 0, timeout = options.timeout,
-    arrived = arrived, failed = failed,
-  }, Future)
+  local self = setmetatable({ pool = pool, f = f, package = package,
+    header = header, timeout = options.timeout, priority = options.priority,
+    retries = options.retries, backoff = options.backoff,
+    job = false, base = false, cost = false, worker = nil, state = nil,
+    value = nil, count = nil, next = nil, outstanding = nil }, Future)
   self.job = self
   pool.jobs[self] = true
-  if self.timeout then pool.timed = pool.timed + 1 end
+  if self.timeout then
+    pool.timed = pool.timed + 1
+    pool.settled = false
+  end
   return self
 end
 
@@ -97,7 +104,7 @@ local function wait_for(self, deadline)
     error("this future belongs to another process; ask it there", 3)
   end
   while not self.state do
-    if not scheduler.step(pool.itself, deadline) and not self.state then
+    if not scheduler.step_one(pool, deadline) and not self.state then
       return nil
     end
   end
@@ -170,7 +177,7 @@ local function withdraw(self)
   team.recall(w, self.base, pool.give_back)
   if self.worker and team.stop(w, number, "cancelled", pool.give_back,
     system.now()) then
-    pool.endings = true
+    pool.endings, pool.settled = true, false
   end
 end
 

@@ -201,7 +201,7 @@ function jobs.finish(pool, job, report, level)
   if job.total > 0 then rows.enqueue(pool, job) end
   while job.done < job.total
     and not (job.stopped and job.outstanding <= 0) do
-    scheduler.step(pool.itself, math.huge)
+    scheduler.step_one(pool, math.huge)
     if pool.broken then error(pool.broken, 0) end
     if report and job.done ~= told then
       told = job.done

@@ -177,7 +177,10 @@ end
 ---@param w table
 function outcome.adopt(pool, w)
   local number, first, count, busy = pool.inbox:_adopt(w.record)
-  if number then read_message(pool, w, first, count, busy) end
+  -- Of one that lives, others may have come to the queue just now: these first.
+  if number and first <= w.received + 1 then
+    read_message(pool, w, first, count, busy)
+  end
 end
 
 return outcome

@@ -10,6 +10,8 @@ local team = require "moonfork.team"
 local overseer = {}
 
 local START_DEATHS <const> = 5 -- in a row break a pool
+local START_KILLS <const> = 20 -- likewise, by these signals
+local KILL <const>, TERM <const> = 9, 15
 local LOOK <const> = 0.02      -- seconds between looks
 
 ---Starts a worker, if that can be.
@@ -29,16 +31,36 @@ local function is_short(pool)
     and (not pool.closed or next(pool.jobs) ~= nil)
 end
 
--- Counts deaths within the start-up; enough of them break the pool.
+-- Whether a worker that was started after the last one that ended while it
+-- started has made it.
+local function has_started_since(pool)
+  for _, w in ipairs(pool.team) do
+    if w.number > pool.last_start_death and w.record:_ready() then
+      return true
+    end
+  end
+  return false
+end
+
+-- Counts workers that end while they start; enough in a row break the pool.
+-- Those that somebody else may have killed count for less.
 local function count_death(pool, w)
-  if w.record:_ready() then return end
+  if w.record:_ready() then
+    if w.number > pool.last_start_death then pool.start_deaths = 0 end
+    return
+  end
+  if has_started_since(pool) then pool.start_deaths = 0 end
   pool.start_deaths = pool.start_deaths + 1
+  pool.last_start_death = w.number
+  local code = w.process.exitcode
+  local most = (code == -KILL or code == -TERM) and START_KILLS
+    or START_DEATHS
   if pool.start_error then
     outcome.break_all(pool, pool.start_error)
-  elseif pool.start_deaths >= START_DEATHS then
-    local fields = team.describe_end(w, w.process.exitcode)
+  elseif pool.start_deaths >= most then
+    local fields = team.describe_end(w, code)
     fields.message = ("pool '%s': %d workers in a row have ended while they "
-      .. "started; the last one %s"):format(pool.name, START_DEATHS,
+      .. "started; the last one %s"):format(pool.name, pool.start_deaths,
       fields.message)
     outcome.break_all(pool, errors.new(fields))
   end
@@ -64,7 +86,7 @@ local function bury(pool, w)
   end
   if not w.quit then pool.restarts = pool.restarts + 1 end
   count_death(pool, w)
-  w.process:close()
+  team.release(w)
   if is_short(pool) then start(pool) end
 end
 
@@ -76,7 +98,6 @@ local function look_at_starting(pool)
     if not w.ready then
       if w.record:_ready() then
         w.ready = true
-        pool.start_deaths = 0
       elseif w.process.exitcode then
         bury(pool, w)
         any = true

@@ -11,7 +11,6 @@ local jobs = require "moonfork.jobs"
 local outcome = require "moonfork.outcome"
 local progress = require "moonfork.progress"
 local queue = require "moonfork.core.queue"
-local rows = require "moonfork.rows"
 local scheduler = require "moonfork.scheduler"
 local stream = require "moonfork.stream"
 local system = require "moonfork.core.system"
@@ -287,12 +286,11 @@ local function submit(self, what, options, f, ...)
   if not package then error(err, 2) end
   local made = future.create(self, found, package,
     jobs.header_of(found, options.timeout ~= nil), options)
-  rows.enqueue(self, made)
   if made.priority ~= 0 or self.has_priorities then
     self.has_priorities = true
     scheduler.make_way(self, made.priority)
   end
-  if not self.turning then scheduler.pump(self) end
+  scheduler.submit(self, made)
   return made
 end
 
@@ -337,7 +335,7 @@ end
 function Pool:close()
   check_mine(self, "close", 2)
   if self.closed then return end
-  self.closed = true
+  self.closed, self.settled = true, false
   if self.inline then return finish_inline(self) end
   if not self.turning and not self.broken then scheduler.pump(self) end
 end

@@ -31,6 +31,7 @@ end
 function rows.enqueue(pool, job, in_front)
   if job.queued then return end
   job.queued = true
+  pool.settled = false
   local level = job.priority == 0 and pool.level or
     level_of(pool, job.priority)
   if in_front then

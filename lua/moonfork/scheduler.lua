@@ -117,31 +117,50 @@ function scheduler.fill(pool)
 end
 
 -- The worker with the most tasks that were not begun, and how many.
-local function find_victim(pool, time)
-  local victim, most, begun_there = nil, 0, 0
-  for _, w in ipairs(pool.team) do
-    if not w.ending and w.sent - w.received > 1 then
+local function find_victim(pool)
+  local victim, most, time = nil, 0, nil
+  local list = pool.team
+  for i = 1, #list do
+    local w = list[i]
+    if w.sent - w.received > 1 and not w.ending then
+      time = time or now()
       local begun = w.record:_look()
       local left = w.sent - math.max(begun, w.received)
-      if left > most then victim, most, begun_there = w, left, begun end
+      if left > most then victim, most = w, left end
       if begun ~= w.seen then w.seen, w.seen_at = begun, time end
     end
   end
-  return victim, most, begun_there
+  return victim, most, time
 end
 
 -- Some have nothing to do while another has tasks that it has not begun: half
 -- of these come back. What takes next to no time is left where it is.
 local function rebalance(pool)
-  local time = now()
-  local victim, left = find_victim(pool, time)
-  if not victim or left == 0 then return end
+  local victim, left, time = find_victim(pool)
+  if not victim then return end
   if victim.load < team.TARGET / 4 and time - victim.seen_at < PATIENCE then
     overseer.wake_at(pool, time + PATIENCE)
     return
   end
   team.recall(victim, victim.sent - (left + 1) // 2, pool.give_back)
   scheduler.fill(pool)
+end
+
+---Gives a new future to a worker that is free, if nothing waits before it; else
+---it has to wait.
+---@param pool table
+---@param future table
+function scheduler.submit(pool, future)
+  local level = pool.level
+  local w = level.head > level.tail and not pool.levels[2]
+    and not pool.turning and pool.inbox:_is_empty() and team.find(pool)
+  if w then
+    give(pool, w, future)
+    team.offer(pool, w)
+    return
+  end
+  rows.enqueue(pool, future)
+  if not pool.turning then scheduler.pump(pool) end
 end
 
 ---Takes back what waits in workers and is less urgent than a new job.
@@ -188,8 +207,16 @@ end
 -- Does what can be done without waiting. How many messages there were.
 local function turn(pool, suspicious)
   local messages = outcome.receive(pool)
-  local time = now()
   pool.wake = math.huge
+  pool.turns = pool.turns + 1
+  -- Nothing of the rest is that urgent while messages come.
+  if messages > 0 and pool.turns & 15 ~= 0 and pool.timed == 0
+    and not pool.closed then
+    scheduler.fill(pool)
+    if #pool.idle > 0 and #pool.team > 1 then rebalance(pool) end
+    return messages
+  end
+  local time = now()
   if suspicious or time >= pool.next_look then
     if overseer.look(pool) then messages = messages + 1 end
     pool.next_look = time + LOOK
@@ -199,8 +226,9 @@ local function turn(pool, suspicious)
   if #pool.later > 0 then overseer.check_later(pool, time) end
   if pool.timed > 0 or pool.endings then overseer.check_timeouts(pool, time) end
   scheduler.fill(pool)
-  if #pool.idle > 0 and next(pool.jobs) then rebalance(pool) end
+  if #pool.idle > 0 and #pool.team > 1 then rebalance(pool) end
   if pool.closed and next(pool.jobs) == nil then close_workers(pool) end
+  pool.settled = pool.wake == math.huge and not pool.closed
   return messages
 end
 
@@ -224,6 +252,27 @@ function scheduler.pump(pool, suspicious)
   return messages
 end
 
+---The same for one pool, and quicker.
+---@param pool table
+---@param deadline number
+---@return boolean ok
+function scheduler.step_one(pool, deadline)
+  if not pool.settled or pool.broken or pool.turning or pool.suspicious
+    or not pool.inbox:_is_empty() then
+    return scheduler.step(pool.itself, deadline)
+  end
+  local left
+  if deadline < math.huge then
+    left = deadline - now()
+    if left <= 0 then return false end
+  end
+  if core._sleep(left, pool.watch) ~= "message" then
+    pool.suspicious = true
+    scheduler.peek(pool)
+  end
+  return true
+end
+
 ---Does something, or waits until there is something to do.
 ---@param pools table[] one or more
 ---@param deadline number seconds of the clock; math.huge: none
@@ -240,11 +289,16 @@ function scheduler.step(pools, deadline)
     end
   end
   if messages > 0 then return true end
-  local time = now()
-  if time >= deadline then return false end
-  local news = core._sleep(wake < math.huge and wake - time or nil, watch)
+  local left
+  if wake < math.huge then
+    local time = now()
+    if time >= deadline then return false end
+    left = wake - time
+  end
+  local news = core._sleep(left, watch)
+  if news == "message" then return true end
   for _, pool in ipairs(pools) do
-    if news ~= "message" then pool.suspicious = true end
+    pool.suspicious = true
     if not news then scheduler.peek(pool) end
   end
   return true
@@ -298,8 +352,10 @@ function scheduler.open(pool)
   pool.functions = setmetatable({}, { __mode = "k" })
   pool.function_count, pool.job_count = 0, 0
   pool.itself = { pool }
-  pool.start_deaths, pool.restarts, pool.timed = 0, 0, 0
-  pool.next_look, pool.wake = 0, math.huge
+  pool.start_deaths, pool.last_start_death = 0, 0
+  pool.restarts, pool.timed = 0, 0
+  pool.next_look, pool.wake, pool.turns = 0, math.huge, 0
+  pool.settled = false -- nothing is to be done before there is news
   pool.inbox = core._inbox(pool.results)
   pool.give_back = function(chunk, first, last)
     rows.give_back(pool, chunk.job, first, last)

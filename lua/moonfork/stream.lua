@@ -14,7 +14,10 @@ local CHUNKS_AHEAD <const> = 4 -- per worker
 local function arrived(job, at, count)
   for i = at, at + count - 1 do
     job.there[i] = true
-    if job.ready then table.insert(job.ready, i) end
+    if job.ready then
+      job.ready_last = job.ready_last + 1
+      job.ready[job.ready_last] = i
+    end
   end
 end
 
@@ -62,9 +65,6 @@ local function find_ready(job)
   if index then
     job.ready[job.ready_first] = nil
     job.ready_first = job.ready_first + 1
-    if job.ready_first > #job.ready then
-      job.ready, job.ready_first = {}, 1
-    end
   end
   return index
 end
@@ -114,7 +114,7 @@ local function advance(pool, job)
       return nil
     else
       if job.next <= job.last then rows.enqueue(pool, job) end
-      scheduler.step(pool.itself, math.huge)
+      scheduler.step_one(pool, math.huge)
     end
   end
 end
@@ -158,7 +158,7 @@ function stream.create(pool, f, source, count, options, in_order)
   job.is_stream, job.stops = true, false
   job.results, job.there, job.raises, job.failures = {}, {}, {}, 0
   job.taken, job.ahead = 0, options.ahead
-  if not in_order then job.ready, job.ready_first = {}, 1 end
+  if not in_order then job.ready, job.ready_first, job.ready_last = {}, 1, 0 end
   job.arrived, job.failed = arrived, failed
   if count then
     job.list, job.count = source, count

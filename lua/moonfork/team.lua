@@ -72,6 +72,15 @@ function team.find(pool)
   end
 end
 
+-- Forgets who can take a chunk, and asks all again.
+local function offer_all(pool)
+  pool.idle, pool.spare, pool.spare_first, pool.spare_last = {}, {}, 1, 0
+  for _, w in ipairs(pool.team) do
+    w.listed = nil
+    offer(pool, w)
+  end
+end
+
 ---Starts one more worker. Raises when the system has no more processes.
 ---@param pool table
 function team.start(pool)
@@ -237,7 +246,18 @@ function team.bury(pool, w, give_back)
     if other == w then table.remove(pool.team, i) break end
   end
   rebuild_watch(pool)
+  offer_all(pool)
   return running, index
+end
+
+---Gives back what a worker that was buried had, at once: the collector does not
+---know how much that is.
+---@param w table
+function team.release(w)
+  for _, handle in ipairs { w.record, w.tasks } do
+    getmetatable(handle).__gc(handle)
+  end
+  w.process:close()
 end
 
 ---Ends all workers at once: asks, then kills, then waits.
@@ -254,8 +274,7 @@ function team.end_all(pool)
       w.process:kill()
       w.process:join()
     end
-    w.record, w.tasks = nil, nil
-    w.process:close()
+    team.release(w)
   end
   pool.team, pool.by_number = {}, {}
   rebuild_watch(pool)

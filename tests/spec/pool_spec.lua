@@ -80,7 +80,8 @@ describe("a pool", function()
   end)
 
   it("is joined at the end of its scope, or terminated", function()
-    local count, pids = mp.Value("i64", 0)
+    local count = mp.Value("i64", 0)
+    local pids
     do
       local pool <close> = mp.Pool(2)
       for _ = 1, 10 do pool:submit(function() count:add(1) end) end
