@@ -17,6 +17,7 @@ struct worker {
   struct queue *tasks, *results;
   uint64_t number;    /* of the task that was begun last */
   uint64_t stopped;   /* job whose tasks are skipped, plus one */
+  uint32_t skipped;   /* of the results that the record keeps */
   int64_t from;       /* when what is not yet in the figures began */
   uint64_t ticks;     /* when results were last put */
   lua_Integer memory; /* resident bytes, beyond which it ends; 0: none */
