@@ -297,6 +297,17 @@ describe("workers", function()
     assert.equal(2, #pool:stats())
   end)
 
+  it("may die in their start-up now and then", function()
+    local starts = mp.Value("i64", 0)
+    local pool <close> = mp.Pool { workers = 1, initializer = function()
+      if starts:add(1) % 2 == 1 then os.exit(1) end
+    end }
+    local list = { 1, 2, 3, 4, 5, 6, 7, 8 }
+    local results = pool:map(function() os.exit(2) end, list,
+      { on_error = "keep" })
+    for i in ipairs(list) do assert.equal(2, results[i].exitcode) end
+  end)
+
   it("end after so many tasks", function()
     local pool <close> = mp.Pool { workers = 1, max_tasks_per_worker = 2 }
     local pids = pool:map(function() return mp.current_process().pid end,
