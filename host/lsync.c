@@ -41,6 +41,11 @@ static int take_lock(lua_State *L, struct lock *lock, int64_t deadline)
     luaL_error(L,
                "this process holds the lock already; release it before, "
                "or use an RLock");
+  if (UNLIKELY(rc == -ENOLCK))
+    luaL_error(L,
+               "this process holds %d locks, the most that it may; release "
+               "some before",
+               LOCK_MOST);
   return rc;
 }
 
