@@ -11,9 +11,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "barrier.h"
 #include "bell.h"
 #include "clock.h"
 #include "defs.h"
+#include "dict.h"
 #include "fdio.h"
 #include "heap.h"
 #include "interrupt.h"
@@ -290,11 +292,19 @@ static void end_all(double grace)
   wait_all(CLOCK_FOREVER);
 }
 
+/* What this process will do no more, as its children may wait for it. */
+static void give_up_all(void)
+{
+  lock_give_up_all();
+  dict_give_up_all();
+  barrier_give_up_all();
+}
+
 int child_finish(int interrupted)
 {
   if (slot_self == NULL || atomic_load(&slot_self->pid) != (uint32_t)getpid())
     return interrupted;
-  if (running) lock_give_up_all(); /* or they may wait for ever */
+  if (running) give_up_all();
   if (!interrupted) interrupted = join_all();
   end_all(interrupted ? INTERRUPTED_GRACE : CHILD_GRACE);
   return interrupted;

@@ -78,6 +78,15 @@ static void set_holder(struct lock *lock, uint64_t holder)
   atomic_store_explicit(&lock->holder, holder, memory_order_relaxed);
 }
 
+/* How many locks this process holds. A forked child begins anew. */
+static uint64_t *count_held(void)
+{
+  static PER_PROCESS uint64_t held, process;
+  if (UNLIKELY(process != self())) held = 0;
+  process = self();
+  return &held;
+}
+
 /* The mutex is ours, but marked, or was given up. Everybody who waits for what
    its holder was to do is woken: that will not happen. */
 static int succeed_the_dead(struct lock *lock)
@@ -98,6 +107,7 @@ static int try(struct lock *lock)
     abort(); /* the shared heap is overwritten: nothing can be relied on */
   set_holder(lock, self());
   lock->depth = 1;
+  ++*count_held();
   uint32_t given_up =
       atomic_load_explicit(&lock->given_up, memory_order_relaxed);
   return LIKELY(rc == 0 && !given_up) ? 0 : succeed_the_dead(lock);
@@ -168,6 +178,7 @@ static int acquire_held(struct lock *lock)
 int lock_acquire(struct lock *lock, int64_t deadline)
 {
   if (UNLIKELY(lock_is_held(lock))) return acquire_held(lock);
+  if (UNLIKELY(*count_held() >= LOCK_MOST)) return -ENOLCK;
   int rc = try(lock);
   return LIKELY(rc != -EBUSY) ? rc : wait_for(lock, deadline);
 }
@@ -175,7 +186,10 @@ int lock_acquire(struct lock *lock, int64_t deadline)
 static int unlock(struct lock *lock)
 {
   set_holder(lock, 0);
-  if (LIKELY(pthread_mutex_unlock(&lock->mutex) == 0)) return 0;
+  if (LIKELY(pthread_mutex_unlock(&lock->mutex) == 0)) {
+    --*count_held();
+    return 0;
+  }
   set_holder(lock, self()); /* it is another thread's: see above */
   return -EPERM;
 }

@@ -31,6 +31,11 @@ struct lock {
 
 #define LOCK_ABANDONED 1 /* acquired, and the last holder died holding it */
 
+/* Locks that a process may hold at a time. At its end the kernel looks at so
+   many robust mutexes (ROBUST_LIST_LIMIT, 2048) and forgets the others, among
+   them the one by which its death is known; dicts and queues need some. */
+#define LOCK_MOST 2000
+
 /* Must be called in each process before it uses locks. */
 void lock_setup(void);
 
@@ -39,7 +44,8 @@ void lock_setup(void);
 int lock_create(enum object_type type, uint64_t *lock, uint64_t *holder);
 
 /* 0 or LOCK_ABANDONED; -ETIMEDOUT; -EINTR; -EDEADLK: this process holds it (a
-   Lock; an RLock counts). One who dies in here may have come to hold it. */
+   Lock; an RLock counts); -ENOLCK: it holds LOCK_MOST. One who dies in here may
+   have come to hold it. */
 int lock_acquire(struct lock *lock, int64_t deadline);
 
 /* 0, or -EPERM when this process does not hold it. */

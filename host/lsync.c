@@ -20,13 +20,16 @@
 
 #define GUARD "moonfork.Guard"
 
-/* Pushes what a wait came to; 0 and LOCK_ABANDONED are success. */
+static const char abandoned; /* key of the registry: that word */
+
+/* Pushes what a wait came to; 0 and LOCK_ABANDONED are success. Needs no memory
+   for that, as what was acquired would be lost with the error. */
 static int answer(lua_State *L, int rc)
 {
   if (UNLIKELY(rc < 0)) return lsupport_answer(L, "timeout");
   lua_pushboolean(L, 1);
   if (LIKELY(rc != LOCK_ABANDONED)) return 1;
-  lua_pushliteral(L, "abandoned");
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &abandoned);
   return 2;
 }
 
@@ -41,6 +44,11 @@ static int take_lock(lua_State *L, struct lock *lock, int64_t deadline)
     luaL_error(L,
                "this process holds the lock already; release it before, "
                "or use an RLock");
+  if (UNLIKELY(rc == -ENOLCK))
+    luaL_error(L,
+               "this process holds %d locks, the most that it may; release "
+               "some before",
+               LOCK_MOST);
   return rc;
 }
 
@@ -437,6 +445,8 @@ int luaopen_moonfork_core_sync(lua_State *L)
       {"Lock", l_new_lock},           {"RLock", l_new_rlock},
       {"Semaphore", l_new_semaphore}, {"BoundedSemaphore", l_new_bounded},
       {"Event", l_new_event},         {NULL, NULL}};
+  lua_pushliteral(L, "abandoned");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &abandoned);
   new_types(L);
   new_guard_type(L);
   luaL_newlib(L, functions);

@@ -17,7 +17,9 @@
 local Lock = {}
 
 ---Acquires it, and waits while another process holds it. Raises when this
----process holds it already, whatever the timeout: it could only hang.
+---process holds it already, whatever the timeout: it could only hang; and when
+---this process holds 2000 locks, as the kernel would not release more at its
+---death.
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return true|nil acquired true when this process holds it now
 ---@return string? reason "abandoned" when the last holder died; or "timeout"
