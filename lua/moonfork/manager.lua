@@ -376,11 +376,10 @@ end
 function manager.create(method)
   counter = counter + 1
   local of = { requests = queue.Queue(), name = "Manager-" .. counter }
-  local ok, started = pcall(function()
-    return process.create({ target = serve, args = { of.requests },
-                            name = of.name, daemon = true }, method):start()
-  end)
-  if not ok then misuse(started) end
+  local started = process.create({ target = serve, args = { of.requests },
+                                   name = of.name, daemon = true }, method)
+  local ok, message = pcall(started.start, started)
+  if not ok then misuse(message) end
   of.pid = started.pid
   of.slot, of.generation = core_process.identity(started)
   call(of, "hello")
