@@ -393,7 +393,10 @@ end
 function manager.bind(method)
   return {
     -- The server keeps nothing of this process: it is never its copy.
-    Manager = function()
+    Manager = function(...)
+      if select("#", ...) > 0 then
+        error("Manager takes no arguments; register says what it makes", 2)
+      end
       return manager.create(method() == "forkserver" and "forkserver"
         or "spawn")
     end,
