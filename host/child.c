@@ -11,12 +11,15 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "barrier.h"
 #include "bell.h"
 #include "clock.h"
 #include "defs.h"
+#include "dict.h"
 #include "fdio.h"
 #include "heap.h"
 #include "interrupt.h"
+#include "lock.h"
 #include "object.h"
 #include "process.h"
 #include "slot.h"
@@ -180,7 +183,7 @@ int child_wait(struct child *child, int64_t deadline)
   return rc;
 }
 
-static int is_server(const struct child *child)
+int child_is_server(const struct child *child)
 {
   return (slot_at(child->slot)->flags & SLOT_SERVER) != 0;
 }
@@ -193,7 +196,7 @@ static struct child *reap_some(struct child *next)
   struct pollfd polls[POLLED];
   nfds_t count = 0;
   for (; next && count < POLLED; next = next->next) {
-    if (is_server(next)) continue; /* whose end is noticed by its use */
+    if (child_is_server(next)) continue; /* whose end is noticed by its use */
     some[count] = next;
     polls[count++] = (struct pollfd){.fd = next->pidfd, .events = POLLIN};
   }
@@ -289,10 +292,19 @@ static void end_all(double grace)
   wait_all(CLOCK_FOREVER);
 }
 
+/* What this process will do no more, as its children may wait for it. */
+static void give_up_all(void)
+{
+  lock_give_up_all();
+  dict_give_up_all();
+  barrier_give_up_all();
+}
+
 int child_finish(int interrupted)
 {
   if (slot_self == NULL || atomic_load(&slot_self->pid) != (uint32_t)getpid())
     return interrupted;
+  if (running) give_up_all();
   if (!interrupted) interrupted = join_all();
   end_all(interrupted ? INTERRUPTED_GRACE : CHILD_GRACE);
   return interrupted;

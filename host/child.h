@@ -74,8 +74,12 @@ int child_watch(struct child *child);
 /* Frees the slot of a child that has ended, and its descriptor. */
 void child_free(struct child *child);
 
-/* The children that run, a list; those of the parent are not among them. */
+/* The children that run, a list, the last one first; those of the parent are
+   not among them. */
 struct child *child_first(void);
+
+/* Whether the child is a forkserver, which no script has started. */
+int child_is_server(const struct child *child);
 
 /* The pidfd of the running child that has that slot; -1: there is none. */
 int child_pidfd(uint64_t slot, uint64_t generation);
