@@ -147,15 +147,20 @@ static void unlink_child(struct child *child)
   child->link = NULL;
 }
 
-/* Gives back what the child held in the heap, and orphans of its. One that was
-   killed may not have told others what it did. */
+/* Gives back what orphans held that have ended. One that was `killed`, as they
+   were, may not have told others what it did. */
+static void reap_orphans(int killed)
+{
+  unsigned orphans = object_reap_orphans();
+  bell_reap(killed || orphans > 0);
+  alloc_trim(&slot_self->owned);
+}
+
+/* Gives back what the child held in the heap, and orphans of its. */
 static void reap(const struct child *child)
 {
   object_reap(slot_at(child->slot));
-  unsigned orphans = object_reap_orphans();
-  int killed = child->exitcode < 0 || child->exitcode == CHILD_UNKNOWN;
-  bell_reap(killed || orphans > 0);
-  alloc_trim(&slot_self->owned);
+  reap_orphans(child->exitcode < 0 || child->exitcode == CHILD_UNKNOWN);
 }
 
 /* Waits for the end, then reaps. */
@@ -209,6 +214,8 @@ static struct child *reap_some(struct child *next)
 void child_reap_ended(void)
 {
   for (struct child *next = running; next;) next = reap_some(next);
+  /* Of those that ended before, some may have lived on for a moment. */
+  if (slot_self && slot_self->orphans) reap_orphans(0);
 }
 
 int child_watch(struct child *child)

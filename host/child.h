@@ -62,9 +62,10 @@ void child_flush(void);
 /* Waits for the end, then reaps. 0, -ETIMEDOUT or -EINTR. */
 int child_wait(struct child *child, int64_t deadline);
 
-/* Reaps the children that have ended; in a few system calls. What others wait
-   for may hang on that: an end of a pipe that one of them held in a place of
-   which only it knew. Their descriptors stay open until child_wait. */
+/* Reaps the children that have ended, and their orphans; in a few system calls.
+   What others wait for may hang on that: an end of a pipe that one of them held
+   in a place of which only it knew. Their descriptors stay open until
+   child_wait. */
 void child_reap_ended(void);
 
 /* A descriptor that is readable once the child has ended, also when that was
