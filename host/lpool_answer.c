@@ -79,7 +79,8 @@ static void fill_head(struct worker *worker, struct tasks_head *head,
   head->first = first;
   head->busy = worker_count_time(worker, &worker->record->stats.busy);
   head->kind = NEWS_NONE;
-  worker_add(&worker->record->stats.tasks, count);
+  worker_add(&worker->record->stats.tasks, count - worker->skipped);
+  worker->skipped = 0;
 }
 
 void worker_flush(struct worker *worker)

@@ -95,6 +95,7 @@ static int begin(struct worker *worker, const struct chunk *chunk)
   int wanted = tasks_begin(worker->record, worker->number);
   if (LIKELY(wanted && worker->stopped != chunk->head.job + 1)) return 1;
   worker_answer_mark(worker, FRAME_SKIPPED);
+  worker->skipped++;
   return 0;
 }
 

@@ -211,7 +211,7 @@ local function turn(pool, suspicious)
   pool.turns = pool.turns + 1
   -- Nothing of the rest is that urgent while messages come.
   if messages > 0 and pool.turns & 15 ~= 0 and pool.timed == 0
-    and not pool.closed then
+    and not pool.closed and #pool.later == 0 then
     scheduler.fill(pool)
     if #pool.idle > 0 and #pool.team > 1 then rebalance(pool) end
     return messages
