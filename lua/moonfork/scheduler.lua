@@ -224,9 +224,12 @@ local function turn(pool, suspicious)
   if pool.broken then return messages + 1 end
   if #pool.forgotten > 0 then close_forgotten(pool) end
   if #pool.later > 0 then overseer.check_later(pool, time) end
-  if pool.timed > 0 or pool.endings then overseer.check_timeouts(pool, time) end
   scheduler.fill(pool)
   if #pool.idle > 0 and #pool.team > 1 then rebalance(pool) end
+  if pool.timed > 0 or pool.endings then
+    overseer.check_timeouts(pool, time)
+    scheduler.fill(pool) -- what came back
+  end
   if pool.closed and next(pool.jobs) == nil then close_workers(pool) end
   pool.settled = pool.wake == math.huge and not pool.closed
   return messages
