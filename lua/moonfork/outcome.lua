@@ -90,6 +90,7 @@ function outcome.charge(pool, job, index, fields)
   job.tries[index] = tries + 1
   job.delayed = (job.delayed or 0) + 1
   local due = system.now() + job.backoff * 2 ^ tries
+  pool.settled = false
   table.insert(pool.later, { due = due, job = job, index = index })
 end
 
