@@ -57,6 +57,7 @@ function outcome.charge(pool, job, index, fields)
   job.tries = job.tries or {}
   job.tries[index] = tries + 1
   local due = system.now() + job.backoff * 2 ^ tries
+  pool.settled = false
   table.insert(pool.later, { due = due, job = job, index = index })
 end
 

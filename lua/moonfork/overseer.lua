@@ -130,6 +130,7 @@ end
 ---@param pool table
 ---@param time number
 function overseer.wake_at(pool, time)
+  pool.settled = false
   if time < pool.wake then pool.wake = time end
 end
 

@@ -140,6 +140,7 @@ local closer = { __name = "moonfork.Stream" }
 function closer.__close(self) close(self.pool, self.job) end
 function closer.__gc(self)
   table.insert(self.pool.forgotten, self.job)
+  self.pool.settled = false
 end
 
 ---An iterator over results.
