@@ -133,8 +133,11 @@ end
 
 -- ---- large results ----
 
-local function fill(megabytes)
-  return ("x"):rep(megabytes << 20)
+local megabyte -- a worker makes it once
+
+local function fill()
+  megabyte = megabyte or ("x"):rep(1 << 20)
+  return megabyte
 end
 
 local function measure_large(pool)
