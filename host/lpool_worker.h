@@ -24,7 +24,6 @@ struct worker {
   lua_Integer memory;  /* resident bytes, beyond which it ends; 0: none */
   int statm;
   int leaving;
-  uint32_t skipped; /* of the tasks whose answers were not put */
 };
 
 /* Adds to a figure of the record. */
