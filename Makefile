@@ -203,7 +203,7 @@ tsan: ## threads at the shared objects, under the thread sanitiser
 threads: $(TSAN)
 
 bench: ## measure against the physical floor and against Python
-	scripts/setup build test
+	scripts/setup build test bench
 	$(MAKE) -j$(JOBS) all floor
 	./moonfork bench/run.lua
 

@@ -13,6 +13,8 @@
 -- SPDX-License-Identifier: MIT
 
 local here = arg[0]:match "^.*/" or "./"
+local to_json = dofile(here .. "json.lua")
+local tables = dofile(here .. "table.lua")
 
 -- In the order of the table. rounds is the most that one is worth: where a
 -- round is long, or hardly varies. one_cpu keeps all of its processes on one
@@ -35,31 +37,24 @@ local WORKLOADS <const> = {
   { name = "event" },
   { name = "event", one_cpu = true },
   { name = "arrays", rounds = 3 },
-}
-
--- What has to be reached: at most so many times the floor, or at least so many
--- times better than Python.
-local GOALS <const> = {
-  start_fork = { side = "floor", ratio = 1.5 },
-  start_spawn = { side = "floor", ratio = 1.4 },
-  queue_int = { side = "python", ratio = 25 },
-  queue_int_batch = { side = "python", ratio = 80 },
-  queue_record = { side = "python", ratio = 15 },
-  round_trip = { side = "floor", ratio = 1.5 },
-  dict_get = { side = "python", ratio = 100 },
-  dict_set = { side = "python", ratio = 100 },
-  dict_2_processes = { side = "python", ratio = 100 },
-  dict_4_processes = { side = "python", ratio = 100 },
-  fork_1gb = { side = "floor", ratio = 0.2 },
-  string_1mb = { side = "python", ratio = 30 },
-  lock = { side = "floor", ratio = 3 },
-  array_read = { side = "floor", ratio = 5 },
-  array_write = { side = "floor", ratio = 6 },
-  array_sum = { side = "floor", ratio = 1.5 },
-  array_read_locked = { side = "python", ratio = 8 },
+  { name = "pool", rounds = 3 },
 }
 
 local SIDES <const> = { "floor", "moonfork", "python" }
+
+-- More peers, which take part where they are installed: what runs NAME, and
+-- what succeeds when all that it needs is there.
+local OTHERS <const> = {
+  { side = "joblib", program = "python", path = "peers/joblib/%s.py",
+    probe = "-c 'import joblib'" },
+  { side = "mce", program = "perl", path = "peers/perl/%s.pl",
+    probe = "-MMCE -e 1" },
+  { side = "ruby", program = "ruby", path = "peers/ruby/%s.rb",
+    probe = "-rparallel -e 1" },
+  { side = "piscina", program = "node", path = "peers/node/%s.js",
+    probe = "-e 'require(\"piscina\")'" },
+}
+
 local RUN_LIMIT <const> = 90 -- seconds for one program, until SIGTERM
 local GRACE <const> = 15 -- seconds more, until SIGKILL
 
@@ -86,14 +81,6 @@ end
 local function exists(path)
   local file <close> = io.open(path)
   return file ~= nil
-end
-
---- The value at a fraction of the way through a sorted list.
-local function quantile(sorted, fraction)
-  local at = 1 + (#sorted - 1) * fraction
-  local low = math.floor(at)
-  local high = math.min(low + 1, #sorted)
-  return sorted[low] + (sorted[high] - sorted[low]) * (at - low)
 end
 
 -- Options and programs
@@ -150,7 +137,23 @@ local function find_programs()
     moonfork = os.getenv "MOONFORK" or this_program(),
     python = find_python(),
     floor = os.getenv "BENCH_FLOOR" or "build/bench",
+    perl = "perl",
+    ruby = "ruby",
+    node = "env NODE_PATH=build/peers/node_modules node",
   }
+end
+
+--- Which of the other peers are here.
+local function find_others(programs)
+  local found = {}
+  for _, other in ipairs(OTHERS) do
+    local program = programs[other.program]
+    if program and os.execute(("%s %s >/dev/null 2>&1"):format(program,
+      other.probe)) then
+      table.insert(found, other)
+    end
+  end
+  return found
 end
 
 --- The command that starts one side of a workload; nil and why without it.
@@ -272,9 +275,9 @@ function Results:run(command, side, name)
   end
 end
 
---- Floor, Moonfork and Python in turn, so that whatever else the machine does
--- meets all three alike.
-function Results:round(workload, programs)
+--- Floor, Moonfork and the peers in turn, so that what else the machine does
+-- meets all alike.
+function Results:round(workload, programs, others)
   for _, side in ipairs(SIDES) do
     local command, why = command_for(programs, side, workload)
     if command then
@@ -283,19 +286,27 @@ function Results:round(workload, programs)
       self:fail(side, workload.name, why)
     end
   end
+  for _, other in ipairs(others) do
+    local path = here .. other.path:format(workload.name)
+    if exists(path) and not workload.one_cpu then
+      self:run(programs[other.program] .. " " .. quote(path), other.side,
+        workload.name)
+    end
+  end
 end
 
 --- Round after round over all workloads, until each had its number of them or
 -- the time is up. Returns the rounds that began.
 function Results:measure(workloads, programs, options)
   local until_time, begun = os.time() + options.seconds, 0
+  local others = find_others(programs)
   for round = 1, options.rounds do
     for _, workload in ipairs(workloads) do
       if round > 1 and os.time() >= until_time then return begun end
       if round <= (workload.rounds or round) then
         show_progress(("round %d of %d: %s"):format(round, options.rounds,
           workload.name))
-        self:round(workload, programs)
+        self:round(workload, programs, others)
         begun = round
       end
     end
@@ -314,128 +325,7 @@ function Results:measure_full(workloads, programs)
   end
 end
 
--- The table
-
---- Adds to each row the summary of each side and the two ratios, both greater
--- than 1 in the usual case: so many times the floor's cost, and so many times
--- better than Python.
-local function summarise(rows)
-  local function ratio(row, over, under)
-    local a, b = row[over], row[under]
-    if not (a and b) then return nil end
-    if row.unit:find "/s$" then a, b = b, a end
-    return a.median / b.median
-  end
-  for _, row in ipairs(rows) do
-    for side, values in pairs(row.values) do
-      local sorted = table.move(values, 1, #values, 1, {})
-      table.sort(sorted)
-      row[side] = {
-        median = quantile(sorted, 0.5),
-        p25 = quantile(sorted, 0.25),
-        p75 = quantile(sorted, 0.75),
-      }
-    end
-    row.to_floor = ratio(row, "moonfork", "floor")
-    row.to_python = ratio(row, "python", "moonfork")
-  end
-end
-
---- Three digits that matter, with k, M or G behind large numbers.
-local function short(value)
-  local suffix = ""
-  for _, letter in ipairs{ "k", "M", "G" } do
-    if value < 9999.5 then break end
-    value, suffix = value / 1000, letter
-  end
-  local digits = value >= 100 and 0 or value >= 10 and 1 or value >= 1 and 2
-    or 4
-  return ("%%.%df%%s"):format(digits):format(value, suffix)
-end
-
-local function ratio_text(ratio)
-  return ratio and short(ratio) .. "x" or "-"
-end
-
-local function median_text(summary)
-  return summary and short(summary.median) or "-"
-end
-
-local function moonfork_text(summary)
-  if not summary then return "-", "" end
-  return short(summary.median),
-    ("(%s-%s)"):format(short(summary.p25), short(summary.p75))
-end
-
-local LAYOUT <const> = "%-25s %-5s %8s %-15s %8s %7s %8s %7s"
-
-local function print_table(rows)
-  print(LAYOUT:format("workload", "unit", "Moonfork", "(p25-p75)", "floor",
-    "ratio", "Python", "ratio"))
-  for _, row in ipairs(rows) do
-    local median, spread = moonfork_text(row.moonfork)
-    local line = LAYOUT:format(row.name, row.unit, median, spread,
-      median_text(row.floor), ratio_text(row.to_floor),
-      median_text(row.python), ratio_text(row.to_python))
-    print((line:gsub("%s+$", "")))
-  end
-  print "\nFloor ratio: times the cost of the C program (1x is the floor)."
-  print "Python ratio: times better than multiprocessing. Medians of rounds."
-end
-
---- Which of the figures to reach were reached; nil where nothing was measured.
-local function judge(row)
-  local goal = GOALS[row.name]
-  if not goal then return nil end
-  if goal.side == "floor" and row.to_floor then
-    return row.to_floor <= goal.ratio, row.to_floor, "at most", goal
-  elseif goal.side == "python" and row.to_python then
-    return row.to_python >= goal.ratio, row.to_python, "at least", goal
-  end
-  return nil
-end
-
-local function print_goals(rows)
-  print "\nFigures to reach:"
-  for _, row in ipairs(rows) do
-    local reached, ratio, bound, goal = judge(row)
-    if reached ~= nil then
-      print(("  %-16s %8s %-7s %-8s %6s  %s"):format(row.name,
-        ratio_text(ratio), goal.side, bound, ratio_text(goal.ratio),
-        reached and "reached" or "falls short"))
-    end
-  end
-end
-
 -- JSON
-
-local ESCAPES <const> = { ['"'] = '\\"', ["\\"] = "\\\\" }
-
-local to_json
-
-local function list_to_json(list)
-  local parts = {}
-  for i, v in ipairs(list) do parts[i] = to_json(v) end
-  return "[" .. table.concat(parts, ", ") .. "]"
-end
-
-local function table_to_json(t)
-  if #t > 0 or next(t) == nil then return list_to_json(t) end
-  local keys, parts = {}, {}
-  for k in pairs(t) do table.insert(keys, k) end
-  table.sort(keys)
-  for i, k in ipairs(keys) do
-    parts[i] = to_json(k) .. ": " .. to_json(t[k])
-  end
-  return "{" .. table.concat(parts, ", ") .. "}"
-end
-
-function to_json(v)
-  if type(v) == "table" then return table_to_json(v) end
-  if math.type(v) == "float" then return ("%.6g"):format(v) end
-  if type(v) ~= "string" then return tostring(v) end
-  return '"' .. v:gsub('["\\]', ESCAPES):gsub("%c", " ") .. '"'
-end
 
 local function write_json(path, facts, results)
   local named = {}
@@ -443,7 +333,7 @@ local function write_json(path, facts, results)
   local file, why = io.open(path, "w")
   if not file then fail(why) end
   file:write('{\n"machine": ', to_json(named), ',\n"failures": ',
-    list_to_json(results.failures), ',\n"rows": [\n')
+    to_json(results.failures), ',\n"rows": [\n')
   for i, row in ipairs(results.rows) do
     local last = i == #results.rows
     file:write(to_json(row), last and "\n" or ",\n")
@@ -482,9 +372,10 @@ local function main()
   local rounds = results:measure(workloads, programs, options)
   if options.full then results:measure_full(workloads, programs) end
   show_progress()
-  summarise(results.rows)
-  print_table(results.rows)
-  print_goals(results.rows)
+  tables.summarise(results.rows, OTHERS)
+  tables.print_table(results.rows)
+  tables.print_others(results.rows, OTHERS)
+  tables.print_goals(results.rows)
   write_json(options.json, facts, results)
   print(("\n%d rounds, %d seconds; %s has every value."):format(rounds,
     os.time() - began, options.json))

@@ -79,7 +79,8 @@ static void fill_head(struct worker *worker, struct tasks_head *head,
   head->first = first;
   head->busy = worker_count_time(worker, &worker->record->stats.busy);
   head->kind = NEWS_NONE;
-  worker_add(&worker->record->stats.tasks, count);
+  worker_add(&worker->record->stats.tasks, count - worker->skipped);
+  worker->skipped = 0;
 }
 
 void worker_flush(struct worker *worker)
@@ -96,12 +97,11 @@ void worker_flush(struct worker *worker)
   tasks_flushed(record, tasks_first(kept) + tasks_count(kept));
 }
 
-/* Room for `size` bytes of a result behind those that are kept; NULL: it can
-   only go alone. */
+/* Room for `size` bytes of a result behind those that are kept; no more than
+   TASKS_ROOM. */
 static unsigned char *find_room(struct worker *worker, size_t size)
 {
   struct tasks *record = worker->record;
-  if (size > TASKS_ROOM) return NULL;
   uint64_t kept = atomic_load_explicit(&record->kept, memory_order_relaxed);
   if (tasks_size(kept) + size > TASKS_ROOM) {
     worker_flush(worker);
@@ -119,9 +119,8 @@ void worker_answer_mark(struct worker *worker, enum frame_kind kind)
 int worker_answer_plain(struct worker *worker, int index)
 {
   size_t size = frame_plain_size(worker->L, index);
-  unsigned char *room = size > 0 ? find_room(worker, size) : NULL;
-  if (room == NULL) return 0;
-  frame_write_plain(worker->L, index, room);
+  if (size == 0 || size > TASKS_ROOM) return 0;
+  frame_write_plain(worker->L, index, find_room(worker, size));
   tasks_keep(worker->record, size);
   return 1;
 }
@@ -158,12 +157,11 @@ static void send_alone(struct worker *worker, struct parcel *parcel)
 {
   const struct queue_message *message = parcel_messages(parcel);
   const size_t head = sizeof(struct tasks_head);
-  unsigned char *room = NULL;
+  size_t size = message->size - head;
   unsigned char *bytes = (unsigned char *)(uintptr_t)message->bytes;
-  if (message->block == 0) room = find_room(worker, message->size - head);
-  if (room) {
-    memcpy(room, bytes + head, message->size - head);
-    tasks_keep(worker->record, message->size - head);
+  if (message->block == 0 && size <= TASKS_ROOM) {
+    memcpy(find_room(worker, size), bytes + head, size);
+    tasks_keep(worker->record, size);
     return;
   }
   worker_flush(worker);
@@ -231,7 +229,7 @@ int lpool_report(lua_State *L)
     lua_pop(L, 1);
     lua_pushnil(L);
     lua_setfield(L, -2, "value");
-    status = parcel_add_with(L, &answer.parcel, encode_answer, -1);
+    (void)parcel_add_with(L, &answer.parcel, encode_answer, -1);
   }
   if (answer.parcel.count > 0) {
     const struct queue_message *message = parcel_messages(&answer.parcel);

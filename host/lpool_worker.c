@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,7 +64,8 @@ static void seed(struct worker *worker, const struct chunk *chunk)
   lua_State *L = worker->L;
   lua_pushvalue(L, SEEDER);
   lua_pushinteger(L, chunk->head.seed);
-  lua_pushinteger(L, (lua_Integer)(chunk->head.index + chunk->at));
+  uint64_t index = chunk->head.index + chunk->at;
+  lua_pushinteger(L, (lua_Integer)index);
   lua_call(L, 2, 0);
 }
 
@@ -86,6 +86,13 @@ static int call(struct worker *worker, struct chunk *chunk, int results)
   return status;
 }
 
+/* Whether the task in hand stands behind one of its job that has failed. */
+static int is_behind(const struct worker *worker, const struct chunk *chunk)
+{
+  return worker->stopped == chunk->head.job + 1 &&
+         chunk->head.index + chunk->at > worker->stopped_at;
+}
+
 /* Whether the task in hand is to be run. */
 static int begin(struct worker *worker, const struct chunk *chunk)
 {
@@ -93,16 +100,21 @@ static int begin(struct worker *worker, const struct chunk *chunk)
   if (chunk->head.flags & CHUNK_TIMED)
     atomic_store(&worker->record->since, clock_now());
   int wanted = tasks_begin(worker->record, worker->number);
-  if (LIKELY(wanted && worker->stopped != chunk->head.job + 1)) return 1;
+  if (LIKELY(wanted && !is_behind(worker, chunk))) return 1;
   worker_answer_mark(worker, FRAME_SKIPPED);
+  worker->skipped++;
   return 0;
 }
 
 static void fail_task(struct worker *worker, const struct chunk *chunk,
                       lua_Integer place)
 {
+  uint64_t index = chunk->head.index;
   worker_answer_error(worker, "error", place);
-  if (chunk->head.flags & CHUNK_STOP) worker->stopped = chunk->head.job + 1;
+  if (!(chunk->head.flags & CHUNK_STOP)) return;
+  if (!(chunk->head.flags & CHUNK_FOLD)) index += chunk->at - 1;
+  worker->stopped = chunk->head.job + 1;
+  worker->stopped_at = index;
 }
 
 /* All that the function returned, from BASE on, as one answer. */
@@ -179,11 +191,12 @@ static void run_fold(struct worker *worker, struct chunk *chunk)
 static int is_too_large(const struct worker *worker)
 {
   char text[64];
-  long total, resident;
+  char *rest;
   ssize_t size = pread(worker->statm, text, sizeof text - 1, 0);
   if (size <= 0) return 0;
   text[size] = '\0';
-  if (sscanf(text, "%ld %ld", &total, &resident) != 2) return 0;
+  strtol(text, &rest, 10); /* all of it; behind it what is resident */
+  long resident = strtol(rest, NULL, 10);
   return resident * sysconf(_SC_PAGESIZE) > worker->memory;
 }
 

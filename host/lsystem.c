@@ -1,11 +1,12 @@
-/* lsystem.c - moonfork.core.system: clock, sleep, processors; this process and
-   its parent.
+/* lsystem.c - moonfork.core.system: clock, sleep, processors, terminal; this
+   process and its parent.
    Layer 4.
    SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <lauxlib.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -126,16 +127,6 @@ static int l_references(lua_State *L)
   return 1;
 }
 
-/* identity(): what `lives` knows this process by; two integers. */
-static int l_identity(lua_State *L)
-{
-  int rc = slot_open();
-  if (rc != 0) lsupport_fail(L, "shared heap: mmap", rc);
-  lua_pushinteger(L, (lua_Integer)slot_self_at);
-  lua_pushinteger(L, (lua_Integer)slot_self->block.generation);
-  return 2;
-}
-
 /* lives(slot, generation): whether that process has not ended. */
 static int l_lives(lua_State *L)
 {
@@ -161,6 +152,18 @@ static int l_private(lua_State *L)
   return 1;
 }
 
+/* terminal_width(fd): the columns of a terminal; nil when it is none. One that
+   does not know has 80. */
+static int l_terminal_width(lua_State *L)
+{
+  int fd = (int)luaL_checkinteger(L, 1);
+  struct winsize size = {.ws_col = 0};
+  if (!isatty(fd)) return 0;
+  if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) size.ws_col = 80;
+  lua_pushinteger(L, size.ws_col);
+  return 1;
+}
+
 int luaopen_moonfork_core_system(lua_State *L)
 {
   static const luaL_Reg functions[] = {
@@ -174,9 +177,9 @@ int luaopen_moonfork_core_system(lua_State *L)
       {"parent_join", l_parent_join},
       {"signal_name", l_signal_name},
       {"references", l_references},
-      {"identity", l_identity},
       {"lives", l_lives},
       {"private", l_private},
+      {"terminal_width", l_terminal_width},
       {NULL, NULL},
   };
   luaL_newlib(L, functions);

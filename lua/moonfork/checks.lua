@@ -20,6 +20,7 @@ local kinds = {
   number = { function(v) return type(v) == "number" and v == v end,
     "a number" },
   table = { function(v) return type(v) == "table" end, "a table" },
+  string = { function(v) return type(v) == "string" end, "a string" },
   name = { function(v)
     return type(v) == "string" and #v <= 48 and not v:find "\0"
   end, "a string of at most 48 bytes, none of them zero" },

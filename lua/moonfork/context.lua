@@ -51,6 +51,7 @@ local lazy = {
   Event = "moonfork.sync",
   Lock = "moonfork.sync",
   Pipe = "moonfork.connection",
+  Progress = "moonfork.progress",
   Queue = "moonfork.queue",
   RLock = "moonfork.sync",
   Semaphore = "moonfork.sync",

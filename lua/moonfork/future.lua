@@ -60,10 +60,11 @@ local function failed(self, _, err)
 end
 
 -- What is alike in all as long as they do not say otherwise.
-Future.is_future = true
-Future.first, Future.next, Future.last, Future.outstanding = 1, 1, 1, 0
-Future.priority, Future.retries, Future.backoff = 0, 0, 0
-Future.arrived, Future.failed = arrived, failed
+for name, value in pairs { is_future = true, first = 1, next = 1, last = 1,
+  outstanding = 0, priority = 0, retries = 0, backoff = 0, arrived = arrived,
+  failed = failed } do
+  Future[name] = value
+end
 
 ---Makes a future, and has it run.
 ---@param pool table

@@ -81,6 +81,13 @@ function inline.run_input(f, options, index, input, unpack, level)
   return false, outcome
 end
 
+-- What ends the telling of progress where its scope ends.
+local function closing(report)
+  return setmetatable({}, { __close = function()
+    if report then report(nil, nil, true) end
+  end })
+end
+
 ---A map.
 ---@param f function
 ---@param list table
@@ -92,6 +99,8 @@ end
 ---@return table results
 function inline.map(f, list, count, options, unpack, report, level)
   local results, failures = { n = count }, 0
+  local ending <close> = closing(report)
+  if report then report(0, 0) end
   for i = 1, count do
     local ok, value = inline.run_input(f, options, i, list[i], unpack,
       level + 1)
@@ -102,6 +111,7 @@ function inline.map(f, list, count, options, unpack, report, level)
     results[i] = value
     if report then report(i, failures) end
   end
+  local _ = ending
   return results
 end
 
@@ -116,6 +126,8 @@ end
 ---@return any sum
 function inline.reduce(f, combine, list, count, options, report, level)
   local sum
+  local ending <close> = closing(report)
+  if report then report(0, 0) end
   for i = 1, count do
     local ok, value = inline.run_input(f, options, i, list[i], false,
       level + 1)
@@ -123,6 +135,7 @@ function inline.reduce(f, combine, list, count, options, report, level)
     if i == 1 then sum = value else sum = combine(sum, value) end
     if report then report(i, 0) end
   end
+  local _ = ending
   return sum
 end
 
@@ -133,9 +146,12 @@ end
 ---@param options table
 ---@param report function? of progress
 ---@return function next
+---@return nil state
+---@return nil control
+---@return table closing for the loop
 function inline.stream(f, source, count, options, report)
   local index, failures = 0, 0
-  return function()
+  local function step()
     if count and index >= count then return nil end
     local input
     if count then input = source[index + 1] else input = source() end
@@ -149,6 +165,7 @@ function inline.stream(f, source, count, options, report)
     if report then report(index, failures) end
     return index, value
   end
+  return step, nil, nil, closing(report)
 end
 
 return inline

@@ -86,7 +86,7 @@ local function bury(pool, w)
   end
   if not w.quit then pool.restarts = pool.restarts + 1 end
   count_death(pool, w)
-  w.process:close()
+  team.release(w)
   if is_short(pool) then start(pool) end
 end
 
@@ -130,6 +130,7 @@ end
 ---@param pool table
 ---@param time number
 function overseer.wake_at(pool, time)
+  pool.settled = false
   if time < pool.wake then pool.wake = time end
 end
 
@@ -180,6 +181,7 @@ function overseer.check_later(pool, time)
       table.insert(later, one)
       overseer.wake_at(pool, one.due)
     elseif wanted then
+      job.delayed = job.delayed - 1
       job.outstanding = job.outstanding + 1
       rows.give_back(pool, job, one.index, one.index)
     end

@@ -9,6 +9,7 @@ local future = require "moonfork.future"
 local inline = require "moonfork.inline"
 local jobs = require "moonfork.jobs"
 local outcome = require "moonfork.outcome"
+local progress = require "moonfork.progress"
 local queue = require "moonfork.core.queue"
 local scheduler = require "moonfork.scheduler"
 local stream = require "moonfork.stream"
@@ -135,26 +136,6 @@ local function check(self, what, level)
   end
 end
 
--- ---- progress ----
-
--- What is told of progress: f(done, failures, is_end). Nil when nobody asked.
-local function reporter(options, total)
-  local wanted = options.progress
-  if not wanted then return nil end
-  if checks.can_call(wanted) then
-    return function(done) wanted(done, total) end
-  end
-  local progress = require "moonfork.progress"
-  local bar = progress.Progress { total = total,
-    label = type(wanted) == "string" and wanted or nil }
-  local told = 0
-  return function(done, _, is_end)
-    if done > told then bar:step(done - told) end
-    told = done
-    if is_end or done == total then bar:finish() end
-  end
-end
-
 -- ---- lists ----
 
 local function map(self, what, f, list, options, flags, level)
@@ -170,7 +151,7 @@ local function map(self, what, f, list, options, flags, level)
       end
     end
   end
-  local report = reporter(options, count)
+  local report = progress.reporter(options.progress, count)
   if self.inline then
     local results = inline.map(f, plain, count, options, flags ~= 0, report,
       level + 1)
@@ -186,10 +167,11 @@ end
 ---Calls a function on each value of a list, in the workers, and waits for all
 ---results.
 ---
----When a task fails, those that were not begun are cancelled, those that run
----are awaited, and the remote error of the first in the list that failed is
----raised, with its place `index` and its `input`. With `on_error = "keep"` all
----are run, and such errors stand among the results.
+---When a task fails, those behind it that were not begun are cancelled, those
+---that run are awaited, and the remote error of the first in the list that
+---failed is raised, with its place `index` and its `input`; those before it are
+---still run, so that this is the same error each time. With `on_error =
+---"keep"` all are run, and such errors stand among the results.
 ---@param f fun(value: any): any its first result counts
 ---@param list table from 1 to `list.n`, or `#list`
 ---@param options moonfork.MapOptions?
@@ -221,7 +203,7 @@ function Pool:reduce(f, combine, list, options)
   checks.callable("reduce", combine, 2)
   options = checks.options("reduce", options, of_reduce, 2)
   local plain, count = checks.list("reduce", list, 2)
-  local report = reporter(options, count)
+  local report = progress.reporter(options.progress, count)
   if self.inline then
     local sum = inline.reduce(f, combine, plain, count, options, report, 2)
     return sum
@@ -242,7 +224,7 @@ local function iterate(self, what, f, source, options, in_order, level)
   if not checks.can_call(source) then
     source, count = checks.list(what, source, level + 1)
   end
-  local report = reporter(options, count)
+  local report = progress.reporter(options.progress, count)
   if self.inline then
     return inline.stream(f, source, count, options, report)
   end
@@ -478,7 +460,7 @@ local default = {} -- start method -> pool
 ---@param list table
 ---@param options table? as of Pool:map
 ---@return table results
-function pool.parallel_map(method, f, list, options)
+local function parallel_map(method, f, list, options)
   local one = default[method]
   if not one or not one.inbox:_mine() or one.broken then
     one = pool.create(nil, method, 2)
@@ -487,11 +469,17 @@ function pool.parallel_map(method, f, list, options)
   return map(one, "parallel_map", f, list, options, 0, 1)
 end
 
--- What a context makes of it; `method()` is its start method.
+---What a context has of this module.
+---@param method fun(): string the start method of the context
+---@return table made
 function pool.bind(method)
   return {
-    Pool = function(options) return pool.create(options, method(), 2) end,
-    parallel_map = function(...) return pool.parallel_map(method(), ...) end,
+    Pool = function(options)
+      return pool.create(options, method(), 2)
+    end,
+    parallel_map = function(f, list, options)
+      return parallel_map(method(), f, list, options)
+    end,
   }
 end
 

@@ -211,7 +211,7 @@ local function turn(pool, suspicious)
   pool.turns = pool.turns + 1
   -- Nothing of the rest is that urgent while messages come.
   if messages > 0 and pool.turns & 15 ~= 0 and pool.timed == 0
-    and not pool.closed then
+    and not pool.closed and #pool.later == 0 then
     scheduler.fill(pool)
     if #pool.idle > 0 and #pool.team > 1 then rebalance(pool) end
     return messages
@@ -224,9 +224,12 @@ local function turn(pool, suspicious)
   if pool.broken then return messages + 1 end
   if #pool.forgotten > 0 then close_forgotten(pool) end
   if #pool.later > 0 then overseer.check_later(pool, time) end
-  if pool.timed > 0 or pool.endings then overseer.check_timeouts(pool, time) end
   scheduler.fill(pool)
   if #pool.idle > 0 and #pool.team > 1 then rebalance(pool) end
+  if pool.timed > 0 or pool.endings then
+    overseer.check_timeouts(pool, time)
+    scheduler.fill(pool) -- what came back
+  end
   if pool.closed and next(pool.jobs) == nil then close_workers(pool) end
   pool.settled = pool.wake == math.huge and not pool.closed
   return messages

@@ -70,6 +70,9 @@ local function find_ready(job)
 end
 
 local function close(pool, job)
+  if job.report and not job.closed then
+    job.report(job.taken, job.failures, true)
+  end
   job.closed = true
   jobs.close(pool, job)
   job.source, job.results, job.there = {}, {}, {}
@@ -129,7 +132,6 @@ local function next_of(pool, job)
   end
   if index then return give(pool, job, index) end
   close(pool, job)
-  if job.report then job.report(job.taken, job.failures, true) end
   return nil
 end
 
@@ -139,6 +141,7 @@ function closer.__close(self) close(self.pool, self.job) end
 function closer.__gc(self)
   if self.job.closed then return end
   table.insert(self.pool.forgotten, self.job)
+  self.pool.settled = false
 end
 
 ---An iterator over results.

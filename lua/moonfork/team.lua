@@ -250,6 +250,16 @@ function team.bury(pool, w, give_back)
   return running, index
 end
 
+---Gives back what a worker that was buried had, at once: the collector does not
+---know how much that is.
+---@param w table
+function team.release(w)
+  for _, handle in ipairs { w.record, w.tasks } do
+    getmetatable(handle).__gc(handle)
+  end
+  w.process:close()
+end
+
 ---Ends all workers at once: asks, then kills, then waits.
 ---@param pool table
 function team.end_all(pool)
@@ -264,8 +274,7 @@ function team.end_all(pool)
       w.process:kill()
       w.process:join()
     end
-    w.record, w.tasks = nil, nil
-    w.process:close()
+    team.release(w)
   end
   pool.team, pool.by_number = {}, {}
   rebuild_watch(pool)

@@ -4,14 +4,17 @@
 # waits until the program has written what shows that it is ready.
 # SPDX-License-Identifier: MIT
 
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 PROGRAM = sys.argv[1]
@@ -34,7 +37,7 @@ class Session:
     """A program at the far end of a terminal or, if not, of pipes."""
 
     def __init__(self, *args, terminal=True, env=None):
-        environment = dict(os.environ, TERM="xterm", **(env or {}))
+        environment = {**os.environ, "TERM": "xterm", **(env or {})}
         if terminal:
             self.pid, self.output = pty.fork()
             if self.pid == 0:
@@ -314,6 +317,82 @@ def ctrl_c_before_the_prompt(s):
     s.send(CTRL_C)
     s.must_end(130)
     s.must_say_once("interrupted!")
+
+
+# Progress -------------------------------------------------------------
+
+# A clock that goes on when it is told to; the program waits for a line first,
+# so that the terminal can be given its width.
+CLOCK = ("local core = require 'moonfork.core.system' local time = 0 "
+         "core.now = function() return time end "
+         "local mp = require 'moonfork' "
+         "io.stdout:write('ready\\n') io.stdout:flush() io.read() ")
+STEPS = ("local p = mp.Progress{ total = 100, label = 'files' } "
+         "for i = 1, 100 do time = time + 1 / 16 p:step(1, i // 100) end "
+         "p:finish() print('after')")
+
+
+def set_width(session, columns):
+    size = struct.pack("HHHH", 24, columns, 0, 0)
+    fcntl.ioctl(session.output, termios.TIOCSWINSZ, size)
+
+
+def bars_of(session, columns):
+    """What a program draws on a terminal that is so wide."""
+    set_width(session, columns)
+    session.expect("ready\n")
+    at = len(session.text)
+    session.send("\n")
+    session.must_end(0)
+    text = session.text[at:].replace("\r\n", "\n", 1)  # our own line
+    bars, end = text[1:].split("\r\n", 1)
+    if end != "after\r\n":
+        raise Failure(f"after the bar there is {end!r}")
+    drawn = bars.split("\r")[1:]
+    for one in drawn:
+        if not one.endswith("\x1b[K"):
+            raise Failure(f"{one!r} does not wipe out what was there")
+        if len(one) - len("\x1b[K") >= columns:
+            raise Failure(f"{one!r} is wider than the terminal")
+    return [one[:-len("\x1b[K")] for one in drawn]
+
+
+def must_be(got, wanted):
+    if got != wanted:
+        raise Failure(f"{got!r}, not {wanted!r}")
+
+
+@test("-e", CLOCK + STEPS)
+def progress_is_a_bar(s):
+    drawn = bars_of(s, 80)
+    must_be(drawn[0], "files  [" + "-" * 40 + "]  0/100    0%")
+    must_be(drawn[-1], "files  [" + "#" * 28 + "]  100/100  100%  "
+            "16.0/s  in 0:06  1 failed")
+    if not 45 <= len(drawn) <= 62:
+        raise Failure(f"drawn {len(drawn)} times in 6 seconds")
+
+
+@test("-e", CLOCK + STEPS)
+def progress_on_a_narrow_terminal(s):
+    must_be(bars_of(s, 30)[-1], "files  100/100  100%  16.0/s ")
+
+
+@test("-e", CLOCK + STEPS, env={"TERM": "dumb"})
+def progress_on_a_dumb_terminal(s):
+    s.expect("ready\n")
+    s.send("\n")
+    s.expect("files: 100 of 100, 100%, 16.0/s, in 0:06, 1 failed\nafter\n")
+    s.must_end(0)
+    if "\x1b" in s.text:
+        raise Failure("it gets escape codes")
+
+
+@test("-e", CLOCK + "mp.Pool(0):map(math.abs, {1, 2}, "
+      "{ progress = 'Größe\t\x1b[2J' }) print('after')")
+def progress_of_a_pool(s):
+    drawn = bars_of(s, 60)
+    if not drawn[-1].startswith("Größe  [2J  [####"):
+        raise Failure(f"{drawn[-1]!r}")
 
 
 # Scripts --------------------------------------------------------------

@@ -95,6 +95,22 @@ describe("a task", function()
     end
   end)
 
+  it("does not keep those before it from being run", function()
+    local pool <close> = mp.Pool(2)
+    local list = {}
+    for i = 1, 200 do list[i] = i end
+    for round = 1, 60 do
+      local ran = mp.Array("u8", #list)
+      local err = failure(pool, function(x)
+        ran:add(x, 1)
+        if x >= 20 and x % 10 == 0 then error("number " .. x) end
+      end, list, { chunk = round % 4 + 1, retries = round % 2 })
+      assert.equal(20, err.index)
+      assert.equal(1, ran:slice(1, 19):min())
+      assert.equal(1, ran:slice(1, 19):max())
+    end
+  end)
+
   it("may raise whatever it likes", function()
     local pool <close> = mp.Pool(1)
     local errs = pool:map(function(x)

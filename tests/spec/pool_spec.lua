@@ -80,7 +80,8 @@ describe("a pool", function()
   end)
 
   it("is joined at the end of its scope, or terminated", function()
-    local count, pids = mp.Value("i64", 0)
+    local count = mp.Value("i64", 0)
+    local pids
     do
       local pool <close> = mp.Pool(2)
       for _ = 1, 10 do pool:submit(function() count:add(1) end) end
@@ -158,6 +159,19 @@ describe("a pool", function()
     assert.equal(5, tasks)
     assert.is_true(out > 5000)
     assert.is_true(into > 0)
+  end)
+
+  it("does not count what was taken back", function()
+    local pool <close> = mp.Pool(1)
+    local event = mp.Event()
+    local first = pool:submit(function() event:wait() end)
+    local second = pool:submit(function() return "not run" end)
+    local third = pool:submit(function() return "run" end)
+    assert.is_true(second:cancel())
+    event:set()
+    first:result()
+    assert.equal("run", third:result())
+    assert.equal(2, pool:stats()[1].tasks)
   end)
 
   it("leaves no process when the program ends in whichever way", function()

@@ -70,6 +70,14 @@ function mp.parallel_map(f, list, options) end
 ---@return fun(): moonfork.Future? next
 function mp.as_completed(list, timeout) end
 
+---Tells on standard error how far something has come: a bar at a terminal,
+---lines elsewhere. Raises for an option that it does not know or of the wrong
+---kind.
+---@param options { total: integer?, label: string? }? how much there is, unless
+---that is not known; and what it is called
+---@return moonfork.Progress progress of which nothing is done
+function mp.Progress(options) end
+
 ---Makes a lock, which nobody holds. It is passed to other processes as a queue
 ---is, and works between all that have it. Raises when there is no shared memory
 ---left, as do all that follow.
