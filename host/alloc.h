@@ -4,8 +4,9 @@
    blocks lie side by side, large ones (LARGE_BLOCK and above) on pages of
    their own whose memory goes back to the system when it is not used again
    soon. When the memory for new blocks is used up, a request takes a free block
-   of a larger class, as blocks are neither divided nor joined. Every block is in one list at most: a free list, or the list of what a
-   process owns (slot.h), or in none when an object in the heap holds it.
+   of a larger class, as blocks are neither divided nor joined. Every block is
+   in one list at most: a free list, or the list of what a process owns
+   (slot.h), or in none when an object in the heap holds it.
    The functions named _in_transaction are called between heap_begin and
    heap_end and compose into one update; the others take the lock themselves.
    SPDX-License-Identifier: MIT */

@@ -286,6 +286,22 @@ static int is_fresh(uint64_t round)
   return outcome_of(round) == OPEN && round_at(round)->arrived == 0;
 }
 
+static void give_up(uint64_t object)
+{
+  struct barrier *barrier = heap_at(object);
+  if (barrier->object.type != OBJECT_BARRIER) return;
+  heap_begin();
+  uint64_t round = barrier->current;
+  int broken = is_acting(round_at(round)) && break_round(round);
+  heap_end();
+  if (broken) wake(round);
+}
+
+void barrier_give_up_all(void)
+{
+  object_each_held(give_up);
+}
+
 int barrier_reset(struct barrier *barrier)
 {
   heap_begin();

@@ -91,6 +91,10 @@ int barrier_break(const struct barrier_wait *wait);
 /* Ends the wait. 0 when the round has passed, -EPIPE when it was broken. */
 int barrier_leave(struct barrier *barrier, struct barrier_wait *wait);
 
+/* For a process that ends, but waits for others before it does: breaks those
+   rounds whose action it runs, as its death would. */
+void barrier_give_up_all(void);
+
 /* Breaks the current round; it stays the current one until a reset. */
 void barrier_abort(struct barrier *barrier);
 

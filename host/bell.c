@@ -316,7 +316,10 @@ static void disarm_all(struct bell *bell, const struct calls *calls)
 
 void bell_ring(struct bell *bell, _Atomic uint32_t *flags)
 {
-  if (bell->listeners && atomic_load(&bell->arms) == atomic_load(&bell->rung))
+  /* Looked at without the lock that it changes under. */
+  const _Atomic uint64_t *list = (const _Atomic uint64_t *)&bell->listeners;
+  if (atomic_load_explicit(list, memory_order_relaxed) &&
+      atomic_load(&bell->arms) == atomic_load(&bell->rung))
     return;
   struct calls calls = {.all = 1};
   heap_begin();

@@ -11,12 +11,15 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "barrier.h"
 #include "bell.h"
 #include "clock.h"
 #include "defs.h"
+#include "dict.h"
 #include "fdio.h"
 #include "heap.h"
 #include "interrupt.h"
+#include "lock.h"
 #include "object.h"
 #include "process.h"
 #include "slot.h"
@@ -144,15 +147,20 @@ static void unlink_child(struct child *child)
   child->link = NULL;
 }
 
-/* Gives back what the child held in the heap, and orphans of its. One that was
-   killed may not have told others what it did. */
+/* Gives back what orphans held that have ended. One that was `killed`, as they
+   were, may not have told others what it did. */
+static void reap_orphans(int killed)
+{
+  unsigned orphans = object_reap_orphans();
+  bell_reap(killed || orphans > 0);
+  alloc_trim(&slot_self->owned);
+}
+
+/* Gives back what the child held in the heap, and orphans of its. */
 static void reap(const struct child *child)
 {
   object_reap(slot_at(child->slot));
-  unsigned orphans = object_reap_orphans();
-  int killed = child->exitcode < 0 || child->exitcode == CHILD_UNKNOWN;
-  bell_reap(killed || orphans > 0);
-  alloc_trim(&slot_self->owned);
+  reap_orphans(child->exitcode < 0 || child->exitcode == CHILD_UNKNOWN);
 }
 
 /* Waits for the end, then reaps. */
@@ -180,7 +188,7 @@ int child_wait(struct child *child, int64_t deadline)
   return rc;
 }
 
-static int is_server(const struct child *child)
+int child_is_server(const struct child *child)
 {
   return (slot_at(child->slot)->flags & SLOT_SERVER) != 0;
 }
@@ -193,7 +201,7 @@ static struct child *reap_some(struct child *next)
   struct pollfd polls[POLLED];
   nfds_t count = 0;
   for (; next && count < POLLED; next = next->next) {
-    if (is_server(next)) continue; /* whose end is noticed by its use */
+    if (child_is_server(next)) continue; /* whose end is noticed by its use */
     some[count] = next;
     polls[count++] = (struct pollfd){.fd = next->pidfd, .events = POLLIN};
   }
@@ -206,6 +214,8 @@ static struct child *reap_some(struct child *next)
 void child_reap_ended(void)
 {
   for (struct child *next = running; next;) next = reap_some(next);
+  /* Of those that ended before, some may have lived on for a moment. */
+  if (slot_self && slot_self->orphans) reap_orphans(0);
 }
 
 int child_watch(struct child *child)
@@ -289,10 +299,19 @@ static void end_all(double grace)
   wait_all(CLOCK_FOREVER);
 }
 
+/* What this process will do no more, as its children may wait for it. */
+static void give_up_all(void)
+{
+  lock_give_up_all();
+  dict_give_up_all();
+  barrier_give_up_all();
+}
+
 int child_finish(int interrupted)
 {
   if (slot_self == NULL || atomic_load(&slot_self->pid) != (uint32_t)getpid())
     return interrupted;
+  if (running) give_up_all();
   if (!interrupted) interrupted = join_all();
   end_all(interrupted ? INTERRUPTED_GRACE : CHILD_GRACE);
   return interrupted;

@@ -62,9 +62,10 @@ void child_flush(void);
 /* Waits for the end, then reaps. 0, -ETIMEDOUT or -EINTR. */
 int child_wait(struct child *child, int64_t deadline);
 
-/* Reaps the children that have ended; in a few system calls. What others wait
-   for may hang on that: an end of a pipe that one of them held in a place of
-   which only it knew. Their descriptors stay open until child_wait. */
+/* Reaps the children that have ended, and their orphans; in a few system calls.
+   What others wait for may hang on that: an end of a pipe that one of them held
+   in a place of which only it knew. Their descriptors stay open until
+   child_wait. */
 void child_reap_ended(void);
 
 /* A descriptor that is readable once the child has ended, also when that was
@@ -74,8 +75,12 @@ int child_watch(struct child *child);
 /* Frees the slot of a child that has ended, and its descriptor. */
 void child_free(struct child *child);
 
-/* The children that run, a list; those of the parent are not among them. */
+/* The children that run, a list, the last one first; those of the parent are
+   not among them. */
 struct child *child_first(void);
+
+/* Whether the child is a forkserver, which no script has started. */
+int child_is_server(const struct child *child);
 
 /* The pidfd of the running child that has that slot; -1: there is none. */
 int child_pidfd(uint64_t slot, uint64_t generation);

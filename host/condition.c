@@ -3,7 +3,6 @@
 #include "condition.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 
 #include "alloc.h"
 #include "futex.h"
@@ -47,17 +46,10 @@ int condition_begin(struct condition *condition, struct condition_wait *wait)
   return -EPERM;
 }
 
-/* Whether the kernel has marked the mutex, and nobody has it since. */
-static int is_abandoned(const struct lock *lock)
-{
-  const _Atomic int *word = (const _Atomic int *)&lock->mutex.__data.__lock;
-  return ((uint32_t)atomic_load(word) & FUTEX_OWNER_DIED) != 0;
-}
-
 static int is_over(const struct lock *lock, const struct condition_wait *wait)
 {
   return waiters_is_told(wait->waiter) ||
-         atomic_load(&lock->deaths) != wait->deaths || is_abandoned(lock);
+         atomic_load(&lock->deaths) != wait->deaths || lock_is_abandoned(lock);
 }
 
 int condition_sleep(struct condition *condition,

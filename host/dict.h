@@ -121,6 +121,10 @@ int dict_commit(struct dict *dict, const struct dict_key *key, uint64_t claim,
 void dict_abandon(struct dict *dict, const struct dict_key *key,
                   uint64_t claim);
 
+/* For a process that ends, but waits for others before it does: ends all claims
+   of its keys, as its death would. */
+void dict_give_up_all(void);
+
 /* Empties it, at one moment. Waits until no key is claimed. 0, -EINTR, or
    -EDEADLK when this process has claimed one. Without memory to be had it
    deletes the keys one by one: all see that at one moment, unless this process

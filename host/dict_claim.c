@@ -174,3 +174,38 @@ int dict_add_claim(struct dict_place *place, const struct dict_key *key,
   *result = at;
   return 0;
 }
+
+/* Under the lock: the first claim of the stripe that is this process's; 0. */
+static uint64_t find_own_claim(const struct dict_stripe *stripe)
+{
+  uint64_t at = stripe->claims;
+  while (at && claim_at(at)->generation != slot_self->block.generation)
+    at = claim_at(at)->block.next;
+  return at;
+}
+
+static void give_up_stripe(struct dict_stripe *stripe)
+{
+  uint64_t claim;
+  dict_lock(stripe);
+  while ((claim = find_own_claim(stripe)) != 0) {
+    heap_begin();
+    dict_end_claim(stripe, claim);
+    heap_end();
+  }
+  dict_unlock(stripe);
+  dict_tell_released(stripe);
+}
+
+static void give_up(uint64_t object)
+{
+  struct dict *dict = heap_at(object);
+  if (dict->object.type != OBJECT_DICT) return;
+  for (unsigned i = 0; i < DICT_STRIPES; i++)
+    if (dict->stripes[i].claims) give_up_stripe(&dict->stripes[i]);
+}
+
+void dict_give_up_all(void)
+{
+  object_each_held(give_up);
+}

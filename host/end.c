@@ -96,7 +96,8 @@ static int add_to_epoll(const struct end_watch *watch, int fd)
   return epoll_ctl(watch->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
-/* Watches those who own the other end now. */
+/* Watches those who own the other end now. Where there are no descriptors left
+   for that, it is tried again. */
 static int watch_owners(struct end *end)
 {
   struct end_watch *watch = &end->watch;
@@ -104,7 +105,10 @@ static int watch_owners(struct end *end)
   close_pidfds(watch);
   watch->changes = connection_changes(connection_of(end));
   int count = connection_watch(connection_of(end), watch->pidfds, END_WATCHED);
-  if (count < 0) return count;
+  if (count < 0) {
+    watch->changes--;
+    return count;
+  }
   watch->count = count;
   for (int i = 0; i < count && rc == 0; i++)
     rc = add_to_epoll(watch, watch->pidfds[i]);
@@ -151,7 +155,6 @@ void end_settle(struct end *end)
   struct queue *queue = connection_queue(connection);
   if (queue_size(queue) == 0) {
     bell_drain(&watch->ear);
-    /* Without descriptors left, what was there is watched as before. */
     if (watch->changes != connection_changes(connection) ||
         fdio_poll(watch->epoll, CLOCK_PAST) == 0)
       watch_owners(end);

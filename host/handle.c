@@ -66,6 +66,12 @@ static void forget(struct handle *handle)
   handle->type = type;
 }
 
+static int is_own(const struct handle *handle)
+{
+  return handle->owner == slot_self_at &&
+         handle->life == slot_self->block.generation;
+}
+
 /* A forked child gives nothing back that its parent still uses: what it
    inherited is held for it until it ends. */
 static int collect(lua_State *L)
@@ -75,7 +81,7 @@ static int collect(lua_State *L)
   const struct handle_type *type = types[handle->type];
   if (type->empty) type->empty(handle);
   if (handle->holder == 0 || is_in_use(handle)) return 0;
-  uint64_t holder = handle->owner == slot_self_at ? handle->holder : 0;
+  uint64_t holder = is_own(handle) ? handle->holder : 0;
   if (holder && type->release) {
     type->release(handle);
     return 0;
@@ -139,6 +145,7 @@ void handle_hold(struct handle *handle, uint64_t at, uint64_t holder)
   handle->id = (struct handle_id){at, object->block.generation};
   handle->holder = holder;
   handle->owner = slot_self_at;
+  handle->life = slot_self->block.generation;
   if (types[handle->type]->fill) types[handle->type]->fill(handle);
 }
 

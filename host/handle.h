@@ -23,6 +23,7 @@ struct handle {
   struct handle_id id;
   uint64_t holder; /* the block that holds this process's reference */
   uint64_t owner;  /* the slot of the process that made this userdata */
+  uint64_t life;   /* its generation: the slot may be another's by now */
   unsigned type;   /* enum object_type of object.h */
 };
 

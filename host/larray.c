@@ -96,7 +96,7 @@ static uint64_t check_place(lua_State *L, int argument,
   lua_Integer index = lua_tointegerx(L, argument, &is_integer);
   if (lua_type(L, argument) != LUA_TNUMBER)
     luaL_error(L, "an index of an array is an integer, not a %s",
-               luaL_typename(L, argument));
+               larray_kind_of(L, argument));
   if (!is_integer)
     luaL_error(L, "an index of an array is an integer, not %s",
                luaL_tolstring(L, argument, NULL));
@@ -213,11 +213,14 @@ static int l_bytes(lua_State *L)
 
 static int l_slice(lua_State *L)
 {
+  larray_check(L, 1);
+  lua_settop(L, 3);
+  /* Before a look at it, as a finalizer may run here and close the array. */
+  struct handle *handle = handle_new(L, OBJECT_SLICE);
   const struct larray *view = larray_check(L, 1);
   struct array_span part = check_part(L, view);
   uint64_t bytes = (uint64_t)((char *)part.data - (char *)view->span.data);
   uint64_t from = bytes / array_kinds[part.type].size, slice, holder;
-  struct handle *handle = handle_new(L, OBJECT_SLICE);
   int rc =
       array_slice(view->handle.id.offset, from, part.count, &slice, &holder);
   if (rc != 0) lsupport_fail(L, "cannot make a slice: shared heap", rc);

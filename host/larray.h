@@ -6,6 +6,7 @@
 #ifndef MOONFORK_LARRAY_H
 #define MOONFORK_LARRAY_H
 
+#include <lauxlib.h>
 #include <lua.h>
 
 #include "array.h"
@@ -82,6 +83,12 @@ _Noreturn void larray_refuse(lua_State *L, int index, enum array_type type,
 /* The number at `index`, which the type must hold. */
 union array_number larray_check_number(lua_State *L, int index,
                                        enum array_type type);
+
+/* What stands at `index`, for a sentence; one that is left out is nil. */
+static inline const char *larray_kind_of(lua_State *L, int index)
+{
+  return lua_isnoneornil(L, index) ? "nil" : luaL_typename(L, index);
+}
 
 /* The type that is named at `index`. */
 enum array_type larray_check_type(lua_State *L, int index);

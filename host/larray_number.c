@@ -36,7 +36,7 @@ void larray_refuse(lua_State *L, int index, enum array_type type, int rc,
   const char *name = array_kinds[type].name;
   if (rc == -EINVAL)
     luaL_error(L, "%s%s holds numbers, not a %s", where, name,
-               luaL_typename(L, index));
+               larray_kind_of(L, index));
   const char *number = luaL_tolstring(L, index, NULL);
   if (rc == -EDOM)
     luaL_error(L, "%s%s is no integer; %s holds only those", where, number,

@@ -78,13 +78,23 @@ static void set_holder(struct lock *lock, uint64_t holder)
   atomic_store_explicit(&lock->holder, holder, memory_order_relaxed);
 }
 
-/* The mutex is ours, but marked. Everybody who waits for what its holder was
-   to do is woken: that will not happen. */
+/* How many locks this process holds. A forked child begins anew. */
+static uint64_t *count_held(void)
+{
+  static PER_PROCESS uint64_t held, process;
+  if (UNLIKELY(process != self())) held = 0;
+  process = self();
+  return &held;
+}
+
+/* The mutex is ours, but marked, or was given up. Everybody who waits for what
+   its holder was to do is woken: that will not happen. */
 static int succeed_the_dead(struct lock *lock)
 {
   atomic_fetch_add(&lock->deaths, 1);
   futex_wake(&lock->deaths, INT32_MAX);
-  pthread_mutex_consistent(&lock->mutex);
+  atomic_store(&lock->given_up, 0);
+  pthread_mutex_consistent(&lock->mutex); /* if it is marked */
   return LOCK_ABANDONED;
 }
 
@@ -97,7 +107,10 @@ static int try(struct lock *lock)
     abort(); /* the shared heap is overwritten: nothing can be relied on */
   set_holder(lock, self());
   lock->depth = 1;
-  return LIKELY(rc == 0) ? 0 : succeed_the_dead(lock);
+  ++*count_held();
+  uint32_t given_up =
+      atomic_load_explicit(&lock->given_up, memory_order_relaxed);
+  return LIKELY(rc == 0 && !given_up) ? 0 : succeed_the_dead(lock);
 }
 
 /* ---- waiting ---- */
@@ -165,6 +178,7 @@ static int acquire_held(struct lock *lock)
 int lock_acquire(struct lock *lock, int64_t deadline)
 {
   if (UNLIKELY(lock_is_held(lock))) return acquire_held(lock);
+  if (UNLIKELY(*count_held() >= LOCK_MOST)) return -ENOLCK;
   int rc = try(lock);
   return LIKELY(rc != -EBUSY) ? rc : wait_for(lock, deadline);
 }
@@ -172,7 +186,10 @@ int lock_acquire(struct lock *lock, int64_t deadline)
 static int unlock(struct lock *lock)
 {
   set_holder(lock, 0);
-  if (LIKELY(pthread_mutex_unlock(&lock->mutex) == 0)) return 0;
+  if (LIKELY(pthread_mutex_unlock(&lock->mutex) == 0)) {
+    --*count_held();
+    return 0;
+  }
   set_holder(lock, self()); /* it is another thread's: see above */
   return -EPERM;
 }
@@ -183,6 +200,33 @@ int lock_release(struct lock *lock)
   if (lock->depth == 1) return unlock(lock);
   lock->depth--;
   return 0;
+}
+
+/* The flag comes first: one that dies before the release is marked besides, and
+   told of once, as whoever acquires it clears both. */
+static void give_up(uint64_t object)
+{
+  struct lock *lock = heap_at(object);
+  int is_lock =
+      lock->object.type == OBJECT_LOCK || lock->object.type == OBJECT_RLOCK;
+  if (!is_lock || !lock_is_held(lock)) return;
+  atomic_store(&lock->given_up, 1);
+  if (unlock(lock) == 0)
+    futex_wake(&lock->deaths, INT32_MAX);
+  else
+    atomic_store(&lock->given_up, 0);
+}
+
+void lock_give_up_all(void)
+{
+  object_each_held(give_up);
+}
+
+int lock_is_abandoned(const struct lock *lock)
+{
+  const _Atomic int *word = (const _Atomic int *)&lock->mutex.__data.__lock;
+  return ((uint32_t)atomic_load(word) & FUTEX_OWNER_DIED) ||
+         atomic_load(&lock->given_up);
 }
 
 uint64_t lock_release_whole(struct lock *lock)

@@ -86,6 +86,13 @@ static int call(struct worker *worker, struct chunk *chunk, int results)
   return status;
 }
 
+/* Whether the task in hand stands behind one of its job that has failed. */
+static int is_behind(const struct worker *worker, const struct chunk *chunk)
+{
+  return worker->stopped == chunk->head.job + 1 &&
+         chunk->head.index + chunk->at > worker->stopped_at;
+}
+
 /* Whether the task in hand is to be run. */
 static int begin(struct worker *worker, const struct chunk *chunk)
 {
@@ -93,7 +100,7 @@ static int begin(struct worker *worker, const struct chunk *chunk)
   if (chunk->head.flags & CHUNK_TIMED)
     atomic_store(&worker->record->since, clock_now());
   int wanted = tasks_begin(worker->record, worker->number);
-  if (LIKELY(wanted && worker->stopped != chunk->head.job + 1)) return 1;
+  if (LIKELY(wanted && !is_behind(worker, chunk))) return 1;
   worker_answer_mark(worker, FRAME_SKIPPED);
   worker->skipped++;
   return 0;
@@ -102,8 +109,12 @@ static int begin(struct worker *worker, const struct chunk *chunk)
 static void fail_task(struct worker *worker, const struct chunk *chunk,
                       lua_Integer place)
 {
+  uint64_t index = chunk->head.index;
   worker_answer_error(worker, "error", place);
-  if (chunk->head.flags & CHUNK_STOP) worker->stopped = chunk->head.job + 1;
+  if (!(chunk->head.flags & CHUNK_STOP)) return;
+  if (!(chunk->head.flags & CHUNK_FOLD)) index += chunk->at - 1;
+  worker->stopped = chunk->head.job + 1;
+  worker->stopped_at = index;
 }
 
 /* All that the function returned, from BASE on, as one answer. */

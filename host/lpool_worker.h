@@ -15,14 +15,15 @@ struct worker {
   lua_State *L;
   struct tasks *record;
   struct queue *tasks, *results;
-  uint64_t number;    /* of the task that was begun last */
-  uint64_t stopped;   /* job whose tasks are skipped, plus one */
-  int64_t from;       /* when what is not yet in the figures began */
-  uint64_t ticks;     /* when results were last put */
-  lua_Integer memory; /* resident bytes, beyond which it ends; 0: none */
+  uint64_t number;     /* of the task that was begun last */
+  uint64_t stopped;    /* a job that has failed, plus one */
+  uint64_t stopped_at; /* its tasks behind that index are skipped */
+  uint32_t skipped;    /* tasks that were, since the last message */
+  int64_t from;        /* when what is not yet in the figures began */
+  uint64_t ticks;      /* when results were last put */
+  lua_Integer memory;  /* resident bytes, beyond which it ends; 0: none */
   int statm;
   int leaving;
-  uint32_t skipped; /* of the tasks whose answers were not put */
 };
 
 /* Adds to a figure of the record. */

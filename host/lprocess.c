@@ -279,6 +279,15 @@ static int l_set_preload(lua_State *L)
   return 0;
 }
 
+/* identity(process): what moonfork.core.system.lives knows it by. */
+static int l_identity(lua_State *L)
+{
+  const struct process *process = check_started(L);
+  lua_pushinteger(L, (lua_Integer)process->child.slot);
+  lua_pushinteger(L, (lua_Integer)process->child.generation);
+  return 2;
+}
+
 /* ---- waiting and signalling ---- */
 
 static int l_join(lua_State *L)
@@ -420,20 +429,22 @@ static int l_gc(lua_State *L)
   return 0;
 }
 
-/* The running children. */
+/* The running children, in the order of their start: the list of them begins
+   with the last. */
 static int l_active(lua_State *L)
 {
-  lua_Integer count = 0;
+  int count = 0;
   lua_settop(L, 0);
   reap_ended(L);
-  lua_newtable(L);
   push_running(L);
   for (const struct child *child = child_first(); child; child = child->next)
-    if (lua_rawgetp(L, 2, child) == LUA_TUSERDATA)
-      lua_rawseti(L, 1, ++count);
-    else
-      lua_pop(L, 1); /* a forkserver */
-  lua_settop(L, 1);
+    count += !child_is_server(child);
+  lua_createtable(L, count, 0);
+  for (const struct child *child = child_first(); child; child = child->next) {
+    if (child_is_server(child)) continue;
+    lua_rawgetp(L, 1, child);
+    lua_rawseti(L, 2, count--);
+  }
   return 1;
 }
 
@@ -442,6 +453,7 @@ int luaopen_moonfork_core_process(lua_State *L)
   static const luaL_Reg functions[] = {
       {"new", l_new},
       {"active", l_active},
+      {"identity", l_identity},
       {"set_preload", l_set_preload},
       {"set_error_maker", outcome_set_error_maker},
       {NULL, NULL},

@@ -15,17 +15,21 @@
 #include "lock.h"
 #include "lsupport.h"
 #include "semaphore.h"
+#include "target.h"
 #include "waitable.h"
 
 #define GUARD "moonfork.Guard"
 
-/* Pushes what a wait came to; 0 and LOCK_ABANDONED are success. */
+static const char abandoned; /* key of the registry: that word */
+
+/* Pushes what a wait came to; 0 and LOCK_ABANDONED are success. Needs no memory
+   for that, as what was acquired would be lost with the error. */
 static int answer(lua_State *L, int rc)
 {
   if (UNLIKELY(rc < 0)) return lsupport_answer(L, "timeout");
   lua_pushboolean(L, 1);
   if (LIKELY(rc != LOCK_ABANDONED)) return 1;
-  lua_pushliteral(L, "abandoned");
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &abandoned);
   return 2;
 }
 
@@ -40,6 +44,11 @@ static int take_lock(lua_State *L, struct lock *lock, int64_t deadline)
     luaL_error(L,
                "this process holds the lock already; release it before, "
                "or use an RLock");
+  if (UNLIKELY(rc == -ENOLCK))
+    luaL_error(L,
+               "this process holds %d locks, the most that it may; release "
+               "some before",
+               LOCK_MOST);
   return rc;
 }
 
@@ -125,26 +134,50 @@ static int l_guard_close(lua_State *L)
   return 0;
 }
 
-/* All behind the handle and the guard; on the way out the guard is closed. */
-static int finish_with(lua_State *L, UNUSED int status,
-                       UNUSED lua_KContext context)
+/* ---- with ---- */
+
+/* Releases what the guard at 2 stands for, unless that was done meanwhile. */
+static void let_go(lua_State *L)
 {
-  return lua_gettop(L) - 2;
+  const struct handle *handle = lua_touserdata(L, 1);
+  void *object = heap_at(handle->id.offset);
+  lua_pushnil(L);
+  lua_rawseti(L, 2, 1);
+  if (handle->id.offset == 0) return; /* it was given back */
+  if (handle->type == OBJECT_SEMAPHORE)
+    (void)semaphore_release(object, 1);
+  else
+    (void)lock_release(object);
 }
 
+/* The results are all behind the handle and the guard; on the way out the guard
+   is closed. */
+static int finish_with(lua_State *L, int status, UNUSED lua_KContext context)
+{
+  if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(L) - 2;
+  let_go(L);
+  return lua_error(L);
+}
+
+/* The guard is to be closed. Where an error would end the coroutine, and so
+   close nothing, it is caught on its way; elsewhere it is not, for the sake of
+   the traceback. */
 static int call_with(lua_State *L, void *object)
 {
   if (luaL_getmetafield(L, 2, "__call") == LUA_TNIL)
     luaL_checktype(L, 2, LUA_TFUNCTION);
   else
     lua_pop(L, 1);
-  int arguments = lua_gettop(L) - 2;
+  int status = LUA_OK, arguments = lua_gettop(L) - 2;
   push_guard(L);
   fill_guard(L, take(L, lua_touserdata(L, 1), object, INT64_MAX));
   lua_insert(L, 2);
   lua_toclose(L, 2);
-  lua_callk(L, arguments, LUA_MULTRET, 0, finish_with);
-  return finish_with(L, LUA_OK, 0);
+  if (target_unwinds(L))
+    lua_callk(L, arguments, LUA_MULTRET, 0, finish_with);
+  else
+    status = lua_pcallk(L, arguments, LUA_MULTRET, 0, 0, finish_with);
+  return finish_with(L, status, 0);
 }
 
 static void new_guard_type(lua_State *L)
@@ -412,6 +445,8 @@ int luaopen_moonfork_core_sync(lua_State *L)
       {"Lock", l_new_lock},           {"RLock", l_new_rlock},
       {"Semaphore", l_new_semaphore}, {"BoundedSemaphore", l_new_bounded},
       {"Event", l_new_event},         {NULL, NULL}};
+  lua_pushliteral(L, "abandoned");
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &abandoned);
   new_types(L);
   new_guard_type(L);
   luaL_newlib(L, functions);

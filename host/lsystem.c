@@ -127,16 +127,6 @@ static int l_references(lua_State *L)
   return 1;
 }
 
-/* identity(): what `lives` knows this process by; two integers. */
-static int l_identity(lua_State *L)
-{
-  int rc = slot_open();
-  if (rc != 0) lsupport_fail(L, "shared heap: mmap", rc);
-  lua_pushinteger(L, (lua_Integer)slot_self_at);
-  lua_pushinteger(L, (lua_Integer)slot_self->block.generation);
-  return 2;
-}
-
 /* lives(slot, generation): whether that process has not ended. */
 static int l_lives(lua_State *L)
 {
@@ -187,7 +177,6 @@ int luaopen_moonfork_core_system(lua_State *L)
       {"parent_join", l_parent_join},
       {"signal_name", l_signal_name},
       {"references", l_references},
-      {"identity", l_identity},
       {"lives", l_lives},
       {"private", l_private},
       {"terminal_width", l_terminal_width},

@@ -63,7 +63,7 @@ static int open_module(lua_State *L)
 
 int luaopen_moonfork(lua_State *L)
 {
-  state_prepare(L, NULL);
+  state_prepare(L);
   set_command();
   finish_at_close(L);
   return open_module(L);
@@ -73,7 +73,7 @@ int luaopen_moonfork(lua_State *L)
 int luaopen_moonfork_child(lua_State *L)
 {
   state_enter(luaL_checkstring(L, 1));
-  state_prepare(L, NULL);
+  state_prepare(L);
   set_command();
   state_run_child(L);
 }

@@ -188,6 +188,15 @@ uint64_t object_count_held(const struct slot *slot, uint64_t object)
   return count;
 }
 
+void object_each_held(void visit(uint64_t object))
+{
+  for (uint64_t at = slot_self->handles; at;
+       at = ((struct block *)heap_at(at))->next) {
+    unsigned i = block_references(((struct block *)heap_at(at))->meta);
+    while (i-- > 0) visit(*reference(at, i));
+  }
+}
+
 int object_inherit(struct slot *child)
 {
   /* Only this process adds to its handles; nobody else takes from them. */

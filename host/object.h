@@ -121,6 +121,10 @@ int object_give(struct slot *child, uint64_t object, uint64_t *holder);
    names: its handles, what it owns, and its start block. */
 uint64_t object_count_held(const struct slot *slot, uint64_t object);
 
+/* Calls the function for each reference that this process's handles hold; it
+   may not change those. */
+void object_each_held(void visit(uint64_t object));
+
 /* Drops the references of a block of this process, then frees it. */
 void object_release(uint64_t block);
 

@@ -7,6 +7,7 @@
 #include "bytecode.h"
 #include "codectypes.h"
 #include "end.h"
+#include "lsupport.h"
 #include "object.h"
 
 /* Stack places of a walk, which runs in a C function of its own. */
@@ -15,7 +16,8 @@ enum {
   PLACE_GLOBALS,   /* the table */
   PLACE_STANDARD,  /* name -> value, as the standard libraries left them */
   PLACE_SEEN,      /* table or function -> true */
-  PLACE_PENDING,   /* seen, but not looked into: a list */
+  PLACE_PENDING,   /* seen, but not looked into: a list; under the negative of
+                      each index, whether it was passed */
 };
 
 struct walk {
@@ -23,6 +25,7 @@ struct walk {
   struct codectypes *types;
   lua_Integer pending;
   uint64_t ticket;
+  int passed; /* what is at hand was passed, not only used by a function */
 };
 
 /* Whether the table or function at the top goes by its name. */
@@ -51,13 +54,20 @@ static void add_container(struct walk *walk)
   if (is_named(walk)) return;
   lua_pushvalue(L, -1);
   lua_rawseti(L, PLACE_PENDING, ++walk->pending);
+  lua_pushboolean(L, walk->passed);
+  lua_rawseti(L, PLACE_PENDING, -walk->pending);
 }
 
+/* One that has gone to another process cannot be passed. A function may well
+   name one that it does not use. */
 static void add_userdata(const struct walk *walk)
 {
   struct handle *handle = handle_test(walk->L, -1);
-  if (handle && handle->type == OBJECT_CONNECTION)
-    end_mark((struct end *)handle, walk->ticket);
+  if (handle == NULL || handle->type != OBJECT_CONNECTION) return;
+  struct end *end = (struct end *)handle;
+  if (walk->passed && (end->fate == END_GIVEN || end->fate == END_SENT))
+    luaL_error(walk->L, "args: %s cannot be sent", end_refusal(handle));
+  end_mark(end, walk->ticket);
 }
 
 /* Takes the value at the top along; pops it. */
@@ -160,10 +170,14 @@ static void drain(struct walk *walk)
   lua_State *L = walk->L;
   int top = lua_gettop(L);
   while (walk->pending > 0) {
+    lua_rawgeti(L, PLACE_PENDING, -walk->pending);
     lua_rawgeti(L, PLACE_PENDING, walk->pending);
     lua_pushnil(L);
     lua_rawseti(L, PLACE_PENDING, walk->pending--);
-    if (lua_istable(L, -1))
+    int is_table = lua_istable(L, -1);
+    walk->passed = is_table && lua_toboolean(L, -2);
+    lua_remove(L, -2);
+    if (is_table)
       enter_table(walk, top + 1);
     else
       enter_function(walk, top + 1);
@@ -186,8 +200,11 @@ static int walk_all(lua_State *L)
   lua_newtable(L);
   /* Now before the values, which are added from the last to the first. */
   lua_rotate(L, PLACE_GLOBALS, 4);
-  for (; count > 0; count--) add(&walk);
-  drain(&walk);
+  for (; count > 0; count--) {
+    walk.passed = count > 1; /* the first is the target */
+    add(&walk);
+    drain(&walk);
+  }
   return 0;
 }
 
@@ -203,5 +220,5 @@ void reach_mark(lua_State *L, int count, uint64_t ticket)
   for (int i = 0; i < count; i++) lua_pushvalue(L, first + i);
   int status = lua_pcall(L, count + 1, 0, 0);
   if (collects) lua_gc(L, LUA_GCRESTART);
-  if (status != LUA_OK) lua_error(L);
+  if (status != LUA_OK) lsupport_raise(L, 1);
 }

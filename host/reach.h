@@ -10,8 +10,10 @@
 #include <lua.h>
 #include <stdint.h>
 
-/* Marks (end_mark) the ends that the `count` values at the top lead to. The
-   stack is left as it was. Raises when out of memory. No Lua code runs. */
+/* Marks (end_mark) the ends that the `count` values at the top, a target and
+   its arguments, lead to. The stack is left as it was. Raises when out of
+   memory, and when the arguments, or tables in them, have an end that has gone
+   to another process. No Lua code runs. */
 void reach_mark(lua_State *L, int count, uint64_t ticket);
 
 #endif

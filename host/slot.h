@@ -26,8 +26,7 @@
 enum slot_flags {
   SLOT_DAEMON = 1, /* ends with its parent's program; has no children */
   SLOT_SERVER = 2, /* a forkserver */
-  SLOT_WORKER = 8, /* of a pool: ends as a daemon, may have children */
-  SLOT_ASKED = 4,  /* a forkserver was asked to start it, and may yet */
+  SLOT_WORKER = 4, /* of a pool: ends as a daemon, may have children */
 };
 
 /* What `result` says: in its low byte one of these, above it the number of

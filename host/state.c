@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <lauxlib.h>
-#include <limits.h>
 #include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,69 +73,16 @@ static int load_embedded(lua_State *L)
   return 1;
 }
 
-/* Loads the source whose file is the upvalue; in a checkout. */
-static int load_source(lua_State *L)
-{
-  lua_settop(L, 2);
-  if (luaL_loadfilex(L, lua_tostring(L, lua_upvalueindex(1)), "t") != LUA_OK)
-    return lua_error(L);
-  lua_insert(L, 1);
-  lua_call(L, 2, 1);
-  return 1;
-}
-
-/* The folder of Lua sources beside the program, as in a checkout; else NULL. */
-static const char *find_sources(void)
-{
-  static char folder[PATH_MAX];
-  ssize_t size = readlink("/proc/self/exe", folder, sizeof folder - 32);
-  if (size <= 0) return NULL;
-  folder[size] = '\0';
-  char *name = strrchr(folder, '/');
-  if (name == NULL) return NULL;
-  static const char first[] = "/lua/moonfork/init.lua";
-  memcpy(name, first, sizeof first);
-  if (access(folder, R_OK) != 0) return NULL;
-  name[strlen("/lua")] = '\0';
-  return folder;
-}
-
-/* Pushes the file of a module: x.y is x/y.lua, the first of all init.lua. */
-static void push_file(lua_State *L, const char *folder, const char *name)
-{
-  if (strchr(name, '.') == NULL) {
-    lua_pushfstring(L, "%s/%s/init.lua", folder, name);
-    return;
-  }
-  luaL_Buffer buffer;
-  luaL_buffinit(L, &buffer);
-  luaL_addstring(&buffer, folder);
-  luaL_addchar(&buffer, '/');
-  luaL_addgsub(&buffer, name, ".", "/");
-  luaL_addstring(&buffer, ".lua");
-  luaL_pushresult(&buffer);
-}
-
-/* Puts one embedded module into the table at the top. */
-static void preload(lua_State *L, const struct embedded_module *module,
-                    const char *sources)
-{
-  if (sources) {
-    push_file(L, sources, module->name);
-    lua_pushcclosure(L, load_source, 1);
-  } else {
-    lua_pushlightuserdata(L, (void *)(uintptr_t)module);
-    lua_pushcclosure(L, load_embedded, 1);
-  }
-  lua_setfield(L, -2, module->name);
-}
-
-static void preload_all(lua_State *L, const char *sources)
+static void preload_all(lua_State *L)
 {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   luaL_setfuncs(L, core, 0);
   const struct embedded_module *module = embedded_modules;
-  for (; module->name; module++) preload(L, module, sources);
+  for (; module->name; module++) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)module);
+    lua_pushcclosure(L, load_embedded, 1);
+    lua_setfield(L, -2, module->name);
+  }
   lua_pop(L, 1);
 }
 
@@ -241,7 +187,7 @@ static void set_types(void)
     if (types[i].name) handle_set_type(i, &types[i]);
 }
 
-void state_prepare(lua_State *L, const char *sources)
+void state_prepare(lua_State *L)
 {
   set_types();
   finalizers_open(L);
@@ -249,7 +195,7 @@ void state_prepare(lua_State *L, const char *sources)
   codec_open(L);
   child_open(L);
   target_open(L);
-  preload_all(L, sources);
+  preload_all(L);
 }
 
 static int open_all(lua_State *L)
@@ -260,7 +206,7 @@ static int open_all(lua_State *L)
   }
   luaL_openlibs(L);
   lua_gc(L, LUA_GCGEN, 0, 0); /* as lua5.4 */
-  state_prepare(L, find_sources());
+  state_prepare(L);
   return 0;
 }
 

@@ -17,10 +17,9 @@ lua_State *state_new(int ignore_environment);
    Does not raise. The caller then closes the state and exits. */
 void state_finish(lua_State *L, int interrupted);
 
-/* Readies a state whose standard libraries are open: preloads the modules, from
-   the folder `sources` or, when NULL, from those built in; replaces os.exit.
-   Raises. */
-void state_prepare(lua_State *L, const char *sources);
+/* Readies a state whose standard libraries are open: preloads the modules that
+   are built in; replaces os.exit. Raises. */
+void state_prepare(lua_State *L);
 
 /* The first and the last part of a child's start by exec: enters the slot that
    the command line names; runs what it says, in a state made in between. */

@@ -218,6 +218,15 @@ static void push_fresh(lua_State *L)
   lua_rawsetp(L, LUA_REGISTRYINDEX, &coroutine);
 }
 
+int target_unwinds(lua_State *L)
+{
+  int is_main = lua_pushthread(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutine);
+  int is_target = target_is_child() && lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
+  return is_main || is_target;
+}
+
 /* Runs under lua_pcall, so that nothing that is raised out here gets into the
    code that forked. Its arguments: the coroutine, the target, the target's. */
 static int run(lua_State *L)

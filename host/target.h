@@ -53,4 +53,9 @@ _Noreturn void target_exit(int status);
 /* True in a process that was started as a child. */
 int target_is_child(void);
 
+/* True when an error that nobody catches in L unwinds it: in the main thread of
+   the state, and where a target runs. Any other coroutine dies of it as it is,
+   with what it has to be closed still open. */
+int target_unwinds(lua_State *L);
+
 #endif

@@ -1,4 +1,5 @@
--- examples.lua - runs every example on real input and checks what it prints.
+-- examples.lua - runs the examples of processes and of what they share, on real
+-- input, and checks what they print.
 --
 --   ./moonfork tests/examples.lua
 --
@@ -7,65 +8,18 @@
 -- SPDX-License-Identifier: MIT
 
 local here = arg[0]:match "^(.*)/[^/]*$" or "."
-package.path = here .. "/../scripts/?.lua;" .. package.path
+package.path = here .. "/?.lua;" .. package.path
+local example = require "example"
 local files = require "files"
 
-local program = os.getenv "MOONFORK" or "./moonfork"
-local examples = here .. "/../examples/"
-local passed, failed = 0, 0
-
-local function check(name, ok, output)
-  if ok then
-    passed = passed + 1
-  else
-    failed = failed + 1
-    print(("not ok - %s:\n%s"):format(name, output))
-  end
-end
-
--- Output and exit status of an example. `streams` says in shell which streams:
--- both unless given.
-local function run(name, arguments, streams)
-  return files.run(("{ %s %s %s; } %s"):format(files.quote(program),
-    files.quote(examples .. name .. ".lua"), arguments or "",
-    streams or "2>&1"))
-end
-
-local function contains(text, part)
-  return text:find(part, 1, true) ~= nil
-end
-
--- Lines as a set that counts.
-local function count_lines(text)
-  local counts = {}
-  for _, line in ipairs(files.lines(text)) do
-    counts[line] = (counts[line] or 0) + 1
-  end
-  return counts
-end
-
--- What a program printed, but for its times and the number of its processes.
-local function without_times(text)
-  return (text:gsub("%d+%.%d+ s", "? s"):gsub("\n%d+ processes[^\n]*", ""))
-end
-
--- A directory that holds these files, for what is run in `f`.
-local function with_files(contents, f)
-  local directory = files.run("mktemp -d"):gsub("\n", "")
-  for name, text in pairs(contents) do
-    local path = directory .. "/" .. name
-    files.run("mkdir -p " .. files.quote(path:match "^(.*)/"))
-    files.write(path, text)
-  end
-  f(files.quote(directory))
-  files.run("rm -r " .. files.quote(directory))
-end
-
-local function check_usage(name, arguments)
-  local output, status = run(name, arguments)
-  check(name .. " refuses " .. arguments, status == 2
-    and contains(output, "usage: moonfork " .. name), output)
-end
+local check = example.check
+local check_usage = example.check_usage
+local contains = example.contains
+local count_lines = example.count_lines
+local run = example.run
+local with_files = example.with_files
+local without_times = example.without_times
+local program, examples = example.program, example.folder
 
 local function test_tutorial()
   local output, status = run "tutorial"
@@ -402,5 +356,4 @@ test_mandelbrot()
 test_matmul()
 test_crawler()
 test_dining()
-print(("%d passed, %d failed"):format(passed, failed))
-os.exit(failed == 0)
+example.finish()

@@ -82,7 +82,7 @@ function jobs.create(pool, f, source, last, options, flags)
     f = f, source = source, next = 1, last = last, outstanding = 0,
     priority = 0, retries = options.retries or 0,
     backoff = options.backoff or 0, timeout = options.timeout,
-    chunk = options.chunk, keep = keep, done = 0,
+    chunk = options.chunk, keep = keep, done = 0, delayed = 0,
     take = function(self, _, most, take_range)
       return take_range(pool, self, most)
     end,
@@ -131,7 +131,7 @@ function jobs.map(pool, f, list, count, options, flags)
   local stops = options.on_error ~= "keep"
   if stops and (options.retries or 0) == 0 then flags = flags | jobs.STOP end
   local job = jobs.create(pool, f, list, count, options, flags)
-  job.stops, job.failures, job.total = stops, 0, count
+  job.stops, job.limits, job.failures, job.total = stops, stops, 0, count
   job.results = core._list(count)
   job.arrived, job.failed = map_arrived, map_failed
   return job
@@ -188,6 +188,14 @@ function guard.__close(self)
   if self.report then self.report(self.job.done, self.job.failures, true) end
 end
 
+-- Whether all has come back that will.
+local function is_over(job)
+  if job.done >= job.total then return true end
+  if job.outstanding > 0 then return false end
+  return job.stopped
+    or job.limit and job.delayed == 0 and not rows.has_work(job)
+end
+
 ---Waits for all of a job. Raises its error.
 ---@param pool table
 ---@param job table
@@ -199,8 +207,7 @@ function jobs.finish(pool, job, report, level)
   local told = 0
   if report then report(0, 0) end
   if job.total > 0 then rows.enqueue(pool, job) end
-  while job.done < job.total
-    and not (job.stopped and job.outstanding <= 0) do
+  while not is_over(job) do
     scheduler.step_one(pool, math.huge)
     if pool.broken then error(pool.broken, 0) end
     if report and job.done ~= told then

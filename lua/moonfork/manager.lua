@@ -5,6 +5,7 @@
 local codec = require "moonfork.codec"
 local connection = require "moonfork.connection"
 local core = require "moonfork.core.system"
+local core_process = require "moonfork.core.process"
 local errors = require "moonfork.errors"
 local process = require "moonfork.process"
 local queue = require "moonfork.queue"
@@ -35,35 +36,52 @@ end
 -- What a server is to its clients; sent along with every proxy:
 -- { requests = queue, name =, pid =, slot =, generation = }.
 
--- Of each server, this process's way to it. Not where an end of a pipe could
--- be found in what is sent, or given to a child.
-local function find_client(of)
-  local clients = core.private()
-  local client = clients[of.requests]
-  local _, pid = core.self()
-  if client and client.pid == pid then return client end
-  client = { pid = pid, sequence = 0 }
-  client.connection, client.offer = connection.Pipe()
-  clients[of.requests] = client
-  return client
-end
-
-local function forget_client(of)
-  core.private()[of.requests] = nil
-end
+local made = 0 -- clients, by this process
 
 local function server_error(of, fields)
   fields.process, fields.pid = of.name, of.pid
   return errors.new(fields)
 end
 
-local function ended(of)
-  forget_client(of)
+local function raise_ended(of)
   error(server_error(of, {
     kind = "crashed",
     message = ("the server of the manager, process '%s', has ended")
       :format(of.name),
   }), 0)
+end
+
+local function raise_closed(of)
+  misuse(("manager '%s' is closed"):format(of.name))
+end
+
+-- There is no server: nobody will want what it has not served.
+local function raise_gone(of)
+  local reason
+  repeat reason = select(2, of.requests:get(0)) until reason
+  if reason == "closed" then raise_closed(of) end
+  raise_ended(of)
+end
+
+-- Of each server, this process's way to it. Not where an end of a pipe could
+-- be found in what is sent, or given to a child. Who calls takes it out, so
+-- what a finalizer calls in the midst has another, and a call that is broken
+-- off leaves none behind whose answer is still to come.
+local function take_client(of)
+  local clients = core.private()
+  local client = clients[of.requests]
+  clients[of.requests] = nil
+  local _, pid = core.self()
+  if client and client.pid == pid then return client end
+  if not core.lives(of.slot, of.generation) then raise_gone(of) end
+  made = made + 1
+  client = { pid = pid, name = ("%d.%d"):format(pid, made) }
+  client.connection, client.offer = connection.Pipe()
+  return client
+end
+
+local function give_client_back(of, client)
+  core.private()[of.requests] = client
 end
 
 -- Until the server has taken the end that it was offered, nobody would see its
@@ -72,42 +90,47 @@ local function receive(of, client)
   local reply, reason
   repeat
     reply, reason = client.connection:recv(client.met == nil and LOOK or nil)
-    if reason == "timeout" and of.slot
-        and not core.lives(of.slot, of.generation)
+    if reason == "timeout" and not core.lives(of.slot, of.generation)
         and not client.connection:poll(0) then
       reason = "closed"
     end
   until reason ~= "timeout"
-  if reason then ended(of) end
+  if reason then raise_ended(of) end
   client.met = true
   return reply
 end
 
+-- Before a user's arguments in a call there are its name and so many others.
+local BEFORE <const> = { register = 1, newindex = 2, call = 2, method = 3,
+  new = 3 }
+
+local function name_argument(call, message)
+  return type(message) == "string"
+    and message:gsub("^value%[(%d+)%]", function(i)
+      return ("args[%d]"):format(i - (BEFORE[call[1]] or 0))
+    end) or message
+end
+
 local function send(of, client, call)
-  client.sequence = client.sequence + 1
-  call.sequence = client.sequence
   local ok, message, reason = pcall(client.connection.send, client.connection,
                                     call)
-  if not ok then misuse(message) end
-  if reason then ended(of) end
-  local header = { client = client.pid, sequence = client.sequence,
-                   connection = client.offer }
-  if not pcall(of.requests.put, of.requests, header) then
-    forget_client(of)
-    misuse(("manager '%s' is closed"):format(of.name))
+  if not ok then
+    give_client_back(of, client)
+    misuse(name_argument(call, message))
   end
+  if reason then raise_ended(of) end
+  local header = { client = client.name, connection = client.offer }
+  if not pcall(of.requests.put, of.requests, header) then raise_closed(of) end
   client.offer = nil
 end
 
 -- Calls the server and gives what it gives, or raises what it raises.
 local function call(of, ...)
   if server.serving == of.requests then return server.call(...) end
-  local client = find_client(of)
+  local client = take_client(of)
   send(of, client, table.pack(...))
-  local reply
-  repeat
-    reply = receive(of, client)
-  until reply.sequence == client.sequence -- others were given up
+  local reply = receive(of, client)
+  give_client_back(of, client)
   if reply[1] then return table.unpack(reply, 2, reply.n) end
   error(server_error(of, reply[2]), 0)
 end
@@ -133,10 +156,11 @@ end
 ---@class moonfork.Proxy
 local Proxy = { __name = "moonfork.Proxy" }
 
--- proxy -> { of =, id =, kind =, token = }
+-- proxy -> { of =, id =, kind =, token = }, and under `methods` the names that
+-- are known to be methods, to be had without asking.
 local proxies = setmetatable({}, { __mode = "k" })
 
--- kind -> name -> the function that calls the method of that name.
+-- name -> the function that calls the method of that name.
 local stubs = {}
 
 local function check(self)
@@ -158,31 +182,35 @@ function server.used_here()
   return ids
 end
 
-local function find_stub(kind, name)
-  stubs[kind] = stubs[kind] or {}
-  stubs[kind][name] = stubs[kind][name] or function(self, ...)
+local function find_stub(name)
+  stubs[name] = stubs[name] or function(self, ...)
     local known = check(self)
     return call(known.of, "method", known.id, name, ...)
   end
-  return stubs[kind][name]
+  return stubs[name]
 end
 
 -- Whether it is the name of a method, as far as is known without asking.
-local function is_method(kind, key)
-  local methods = server.methods[kind]
-  return methods and methods[key] or stubs[kind] and stubs[kind][key]
+local function is_method(known, key)
+  local methods = server.methods[known.kind]
+  return methods and methods[key] or known.methods and known.methods[key]
 end
 
 function Proxy:__index(key)
   local known = check(self)
-  if is_method(known.kind, key) then return find_stub(known.kind, key) end
-  local value, is_function = call(known.of, "index", known.id, key)
-  if is_function then return find_stub(known.kind, key) end
-  return value
+  if is_method(known, key) then return find_stub(key) end
+  local value, found = call(known.of, "index", known.id, key)
+  if not found then return value end
+  if found == "method" then
+    known.methods = known.methods or {}
+    known.methods[key] = true
+  end
+  return find_stub(key)
 end
 
 function Proxy:__newindex(key, value)
   local known = check(self)
+  known.methods = nil -- one may have become a field
   call(known.of, "newindex", known.id, key, value)
 end
 
@@ -219,7 +247,9 @@ function Proxy:__tostring()
 end
 
 function Proxy.__encode(self)
-  return check(self)
+  local known = check(self)
+  return { of = known.of, id = known.id, kind = known.kind,
+           token = known.token }
 end
 
 function Proxy.__decode(known)
@@ -294,6 +324,7 @@ end
 ---@param ... any what the constructor is called with
 ---@return moonfork.Proxy object
 function Manager:new(name, ...)
+  check_manager(self)
   if type(name) ~= "string" then
     misuse(("new: name must be a string, not a %s"):format(type(name)))
   end
@@ -311,7 +342,7 @@ function Manager:close()
            :format(of.name))
   end
   of.requests:close()
-  forget_client(of)
+  core.private()[of.requests] = nil
   if self.process:join(GRACE) then return end
   self.process:terminate()
   if self.process:join(GRACE) then return end
@@ -345,13 +376,13 @@ end
 function manager.create(method)
   counter = counter + 1
   local of = { requests = queue.Queue(), name = "Manager-" .. counter }
-  local ok, started = pcall(function()
-    return process.create({ target = serve, args = { of.requests },
-                            name = of.name, daemon = true }, method):start()
-  end)
-  if not ok then misuse(started) end
+  local started = process.create({ target = serve, args = { of.requests },
+                                   name = of.name, daemon = true }, method)
+  local ok, message = pcall(started.start, started)
+  if not ok then misuse(message) end
   of.pid = started.pid
-  of.slot, of.generation = call(of, "hello")
+  of.slot, of.generation = core_process.identity(started)
+  call(of, "hello")
   local _, pid = core.self()
   return setmetatable({ server = of, process = started, owner = pid }, Manager)
 end
@@ -362,7 +393,10 @@ end
 function manager.bind(method)
   return {
     -- The server keeps nothing of this process: it is never its copy.
-    Manager = function()
+    Manager = function(...)
+      if select("#", ...) > 0 then
+        error("Manager takes no arguments; register says what it makes", 2)
+      end
       return manager.create(method() == "forkserver" and "forkserver"
         or "spawn")
     end,

@@ -29,6 +29,34 @@ function outcome.stop(pool, job)
   end
 end
 
+---A task has failed, so those behind it are not wanted any more: sends none of
+---them, and takes back what was not begun. Those before it are, so that the
+---error that is raised in the end is that of the lowest index, however the
+---tasks were spread.
+---@param pool table
+---@param job table
+---@param index integer of the task that has failed
+function outcome.limit(pool, job, index)
+  if job.limit and job.limit < index then return end
+  job.limit = index - 1
+  job.last = math.min(job.last, job.limit)
+  local again = job.again or {}
+  for i = #again, 1, -1 do
+    again[i][2] = math.min(again[i][2], job.limit)
+    if again[i][1] > again[i][2] then table.remove(again, i) end
+  end
+  for _, w in ipairs(pool.team) do
+    for i = w.head, w.tail do
+      local chunk = w[i]
+      if chunk.job == job and chunk.last > job.limit then
+        local kept = math.max(0, job.limit - chunk.first + 1)
+        team.recall(w, chunk.base + kept, pool.give_back)
+        break
+      end
+    end
+  end
+end
+
 -- A task has failed for good.
 local function fail(pool, job, index, fields)
   if not job.is_future then
@@ -37,7 +65,11 @@ local function fail(pool, job, index, fields)
   end
   fields.place = nil
   job:failed(index, errors.new(fields))
-  if job.stops then outcome.stop(pool, job) end
+  if job.limits then
+    outcome.limit(pool, job, index)
+  elseif job.stops then
+    outcome.stop(pool, job)
+  end
 end
 
 ---A task has failed, and may be tried again.
@@ -50,12 +82,13 @@ function outcome.charge(pool, job, index, fields)
   job.worker = nil
   local tries = job.tries and job.tries[index] or 0
   if job.stopped or job.state or tries >= job.retries
-    or not retried[fields.kind] then
+    or job.limit and index > job.limit or not retried[fields.kind] then
     if not job.state then fail(pool, job, index, fields) end
     return
   end
   job.tries = job.tries or {}
   job.tries[index] = tries + 1
+  job.delayed = (job.delayed or 0) + 1
   local due = system.now() + job.backoff * 2 ^ tries
   pool.settled = false
   table.insert(pool.later, { due = due, job = job, index = index })

@@ -181,6 +181,7 @@ function overseer.check_later(pool, time)
       table.insert(later, one)
       overseer.wake_at(pool, one.due)
     elseif wanted then
+      job.delayed = job.delayed - 1
       job.outstanding = job.outstanding + 1
       rows.give_back(pool, job, one.index, one.index)
     end

@@ -162,10 +162,11 @@ end
 ---Calls a function on each value of a list, in the workers, and waits for all
 ---results.
 ---
----When a task fails, those that were not begun are cancelled, those that run
----are awaited, and the remote error of the first in the list that failed is
----raised, with its place `index` and its `input`. With `on_error = "keep"` all
----are run, and such errors stand among the results.
+---When a task fails, those behind it that were not begun are cancelled, those
+---that run are awaited, and the remote error of the first in the list that
+---failed is raised, with its place `index` and its `input`; those before it are
+---still run, so that this is the same error each time. With `on_error =
+---"keep"` all are run, and such errors stand among the results.
 ---@param f fun(value: any): any its first result counts
 ---@param list table from 1 to `list.n`, or `#list`
 ---@param options moonfork.MapOptions?

@@ -43,7 +43,10 @@ function rows.enqueue(pool, job, in_front)
   end
 end
 
-local function has_work(job)
+---Whether there is something to send.
+---@param job table
+---@return boolean yes
+function rows.has_work(job)
   if job.stopped or job.state then return false end
   return job.next <= job.last or job.again and #job.again > 0
 end
@@ -55,7 +58,7 @@ function rows.next_job(pool)
   for _, level in ipairs(pool.levels) do
     while level.head <= level.tail do
       local job = level[level.head]
-      if has_work(job) then return job end
+      if rows.has_work(job) then return job end
       job.queued = false
       level[level.head] = nil
       level.head = level.head + 1
@@ -72,6 +75,10 @@ end
 function rows.give_back(pool, job, first, last)
   job.outstanding = job.outstanding - (last - first + 1)
   if job.stopped or job.state then return end
+  if job.limit and last > job.limit then
+    last = job.limit
+    if first > last then return end
+  end
   if job.is_future then
     job.next, job.worker = 1, nil
   else

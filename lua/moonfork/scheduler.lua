@@ -320,6 +320,7 @@ function scheduler.peek(pool)
     end
   end
   pool.turning = false
+  if #pool.callbacks > 0 then run_callbacks(pool) end
 end
 
 ---Changes how many workers there are.

@@ -15,6 +15,12 @@ local KEPT_FIRST <const> = 64 -- objects, or clients, before some are looked for
 
 -- ---- what is served ----
 
+local function copy(values)
+  local made = {}
+  for key, value in pairs(values) do made[key] = value end
+  return made
+end
+
 -- The methods of lists: what table has, and what people look for.
 local list = {
   insert = table.insert,
@@ -32,9 +38,9 @@ function list.extend(self, values)
   table.move(values, 1, #values, #self + 1, self)
 end
 
--- All of it: the answer is a copy of its own already.
+-- All of it. A copy also for one that calls in this process.
 function list.totable(self)
-  return self
+  return copy(self)
 end
 
 function list.clear(self)
@@ -68,19 +74,14 @@ end
 -- Under that name: what methods there are beside those of the object itself.
 server.methods = { list = list, table = map }
 
-local function copy(values)
-  if type(values) ~= "table" then
+local function make_table(values)
+  if values ~= nil and type(values) ~= "table" then
     error("give a table of initial values, or nothing", 0)
   end
-  local made = {}
-  for key, value in pairs(values) do made[key] = value end
-  return made
+  return copy(values or {})
 end
 
-local constructors = {
-  list = function(values) return copy(values or {}) end,
-  table = function(values) return copy(values or {}) end,
-}
+local constructors = { list = make_table, table = make_table }
 
 -- id -> { value =, kind =, token = }. The token is a shared object that all
 -- proxies of the served one hold.
@@ -113,8 +114,8 @@ end
 
 local calls = {}
 
+-- That it answers is all.
 function calls.hello()
-  return core.identity()
 end
 
 function calls.register(name, constructor)
@@ -138,11 +139,14 @@ function calls.new(token, kind, ...)
   return id
 end
 
--- The value, and whether it is a function: that is called, not sent.
+-- The value. A function is called, not sent: nil, and whether it is a "field"
+-- of the object, or comes from its class, a "method".
 function calls.index(id, key)
-  local value = find(id).value[key]
-  if type(value) == "function" then return nil, true end
-  return value
+  local object = find(id).value
+  local value = object[key]
+  if type(value) ~= "function" then return value end
+  local own = type(object) == "table" and rawget(object, key) ~= nil
+  return nil, own and "field" or "method"
 end
 
 function calls.newindex(id, key, value)
@@ -157,6 +161,9 @@ function calls.method(id, name, ...)
   local object = find(id)
   local methods = server.methods[object.kind]
   local method = methods and methods[name] or object.value[name]
+  if method == nil then
+    error(("the object has no method '%s'"):format(tostring(name)), 0)
+  end
   return method(object.value, ...)
 end
 
@@ -209,59 +216,57 @@ local function describe(value)
 end
 
 local function run(request)
-  return table.pack(xpcall(server.call, describe,
+  local outcome = table.pack(xpcall(server.call, describe,
     table.unpack(request, 1, request.n)))
+  -- The handler itself may fail, for want of stack or memory.
+  if not outcome[1] and type(outcome[2]) ~= "table" then
+    outcome[2] = describe(outcome[2])
+  end
+  return outcome
 end
 
 -- Sends the outcome of a call. What cannot be sent becomes an error that can.
-local function answer(connection, sequence, outcome)
-  outcome.sequence = sequence
+local function answer(connection, outcome)
   local ok, message = pcall(connection.send, connection, outcome)
   if ok then return end
   local failed = outcome[1] and { kind = "unsendable", message = message }
     or outcome[2]
   failed.value = nil
-  connection:send{ false, failed, n = 2, sequence = sequence }
+  connection:send{ false, failed, n = 2 }
 end
 
--- The request of a client with that number. Those before it were given up by an
--- interrupt. nil when the client is gone.
-local function receive(client, sequence)
+-- What pcall gives for the receipt of a client's next call. It is there when it
+-- is announced, unless the client is gone.
+local function take(client)
   local early = client.early
   client.early = nil
-  while not early or early.sequence ~= sequence do
-    local ok, request, reason = pcall(client.connection.recv, client.connection,
-                                      0)
-    if not ok then return nil, describe(request) end
-    if reason then return nil end
-    early = request
-  end
-  return early
+  if early then return table.unpack(early, 1, early.n) end
+  return pcall(client.connection.recv, client.connection, 0)
 end
 
-local function serve(client, sequence)
-  local request, failed = receive(client, sequence)
-  if request then
-    answer(client.connection, sequence, run(request))
-  elseif failed then
-    answer(client.connection, sequence, { false, failed, n = 2 })
+local function serve(client)
+  local ok, request, reason = take(client)
+  if not ok then
+    answer(client.connection, { false, describe(request), n = 2 })
+  elseif not reason then
+    answer(client.connection, run(request))
   end
 end
 
 -- Forgets clients that have ended; when there are twice as many as the last
--- time. One that is just about to announce what it has sent is none of them.
+-- time. What one has sent and is about to announce is kept for then.
 local client_limit = KEPT_FIRST
 local function forget_clients(clients)
   local count = 0
   for _ in pairs(clients) do count = count + 1 end
   if count < client_limit then return end
-  for key, client in pairs(clients) do
-    local request, reason
-    if not client.early then request, reason = client.connection:recv(0) end
-    client.early = client.early or request
-    if reason == "closed" then
-      clients[key] = nil
+  for name, client in pairs(clients) do
+    local took = table.pack(take(client))
+    if took[3] == "closed" then
+      clients[name] = nil
       count = count - 1
+    elseif took[3] ~= "timeout" then
+      client.early = took
     end
   end
   client_limit = math.max(KEPT_FIRST, 2 * count)
@@ -283,7 +288,7 @@ function server.run(requests)
   repeat
     local header, reason = requests:get(IDLE)
     local client = header and meet(clients, header)
-    if client then serve(client, header.sequence) end
+    if client then serve(client) end
   until reason == "closed"
     or reason == "timeout" and core.references(requests) == 1
 end

@@ -139,6 +139,7 @@ end
 local closer = { __name = "moonfork.Stream" }
 function closer.__close(self) close(self.pool, self.job) end
 function closer.__gc(self)
+  if self.job.closed then return end
   table.insert(self.pool.forgotten, self.job)
   self.pool.settled = false
 end

@@ -354,6 +354,45 @@ static void watch_deaths(void *argument)
     CHECK(futex_wait(&shared->lock->deaths, 0, CLOCK_FOREVER) == 0);
 }
 
+/* One that lives on, but gives up all that it holds. */
+static void give_up(void *argument)
+{
+  struct world *shared = argument;
+  CHECK(lock_acquire(shared->lock, CLOCK_FOREVER) == 0);
+  atomic_store(&shared->held, 1);
+  await_word(&shared->go, 1);
+  lock_give_up_all();
+  CHECK(!lock_is_held(shared->lock));
+  CHECK(lock_release(shared->lock) == -EPERM);
+  for (;;) pause();
+}
+
+static void test_those_who_sleep_go_on_when_it_is_given_up(void **state)
+{
+  (void)state;
+  struct support_child children[3];
+  struct lock *lock = open_world(OBJECT_RLOCK);
+  struct support_child holder = support_start(give_up, world);
+  await_word(&world->held, 1);
+  assert_true(!lock_is_abandoned(lock));
+  start_sleepers(children, 3, take_and_count, world);
+  atomic_store(&world->go, 1);
+  join_all(children, 3);
+  assert_true(atomic_load(&world->told) == 1);
+  assert_true(atomic_load(&lock->deaths) == 1);
+  assert_true(!lock_is_abandoned(lock));
+  kill_child(holder);
+  assert_int_equal(lock_acquire(lock, CLOCK_PAST), 0); /* it was told of */
+  lock_give_up_all();
+  assert_true(lock_is_abandoned(lock));
+  lock_give_up_all(); /* it holds nothing: nothing happens */
+  assert_int_equal(lock_acquire(lock, CLOCK_PAST), LOCK_ABANDONED);
+  assert_int_equal(lock_release(lock), 0);
+  assert_int_equal(lock_acquire(lock, CLOCK_PAST), 0);
+  assert_int_equal(lock_release(lock), 0);
+  close_world();
+}
+
 static void test_deaths_wake_those_who_watch(void **state)
 {
   (void)state;
@@ -415,6 +454,7 @@ int main(void)
       SUPPORT_TEST(test_the_next_is_told_once),
       SUPPORT_TEST(test_one_that_dies_when_told_has_a_successor_too),
       SUPPORT_TEST(test_those_who_sleep_go_on_after_a_death),
+      SUPPORT_TEST(test_those_who_sleep_go_on_when_it_is_given_up),
       SUPPORT_TEST(test_deaths_wake_those_who_watch),
       SUPPORT_TEST(test_a_killed_sleeper_hangs_nobody),
       SUPPORT_TEST(test_a_lost_wake_up_is_a_delay),

@@ -189,14 +189,10 @@ static int warm_up(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      SUPPORT_TEST(test_does_not_wait),
-      SUPPORT_TEST(test_no_bell),
-      SUPPORT_TEST(test_timeout),
-      SUPPORT_TEST(test_one_by_one),
-      SUPPORT_TEST(test_all_at_once),
-      SUPPORT_TEST(test_killed_sleepers),
-      SUPPORT_TEST(test_signal),
-      SUPPORT_TEST(test_bell),
+      SUPPORT_TEST(test_does_not_wait), SUPPORT_TEST(test_no_bell),
+      SUPPORT_TEST(test_timeout),       SUPPORT_TEST(test_one_by_one),
+      SUPPORT_TEST(test_all_at_once),   SUPPORT_TEST(test_killed_sleepers),
+      SUPPORT_TEST(test_signal),        SUPPORT_TEST(test_bell),
   };
   return cmocka_run_group_tests(tests, warm_up, NULL);
 }

@@ -136,6 +136,11 @@ static void run_pass(void)
   CHECK(barrier_leave(barrier(), &notes()->wait) == 0);
 }
 
+static void run_give_up_all(void)
+{
+  barrier_give_up_all();
+}
+
 static void run_give_up(void)
 {
   struct barrier_wait *wait = &notes()->wait;
@@ -316,6 +321,8 @@ static const struct step operations[] = {
      verify_acted},
     {"barrier_break", set_up_long_round, run_arrive, run_give_up,
      verify_broken},
+    {"barrier_give_up_all", set_up_acting_round, prepare_action,
+     run_give_up_all, verify_broken},
     {"barrier_leave", set_up_empty_round, prepare_leave, run_leave, NULL},
     {"barrier_abort", set_up_round, NULL, run_abort, verify_aborted},
     {"barrier_reset", set_up_round, NULL, run_reset, verify_reset},

@@ -247,6 +247,11 @@ static void run_abandon(void)
   dict_abandon(dict(), &at, notes()->claim);
 }
 
+static void run_give_up(void)
+{
+  dict_give_up_all();
+}
+
 /* A claim of one that is dead, which the victim comes upon: its slot was given
    back. */
 static void prepare_dead_claim(void)
@@ -475,6 +480,10 @@ static const struct operation operations[] = {
      NONE,
      NONE},
     {{"dict_abandon", NULL, prepare_awaited_claim, run_abandon, UNCHANGED},
+     3,
+     SMALL,
+     NONE},
+    {{"dict_give_up_all", NULL, prepare_awaited_claim, run_give_up, UNCHANGED},
      3,
      SMALL,
      NONE},

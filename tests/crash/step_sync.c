@@ -85,6 +85,17 @@ static void set_up_abandoned(void)
   CHECK(support_join(support_start(acquire_and_exit, NULL)) == 0);
 }
 
+static void give_up_and_exit(void *argument)
+{
+  acquire_and_exit(argument);
+  lock_give_up_all();
+}
+
+static void set_up_given_up(void)
+{
+  CHECK(support_join(support_start(give_up_and_exit, NULL)) == 0);
+}
+
 /* Somebody may sleep on all of them. */
 static void set_up_sleepers(void)
 {
@@ -140,6 +151,11 @@ static void run_release(void)
 static void run_release_whole(void)
 {
   CHECK(lock_release_whole(lock()) == 2);
+}
+
+static void run_give_up(void)
+{
+  lock_give_up_all();
 }
 
 static void run_release_free(void)
@@ -231,6 +247,22 @@ static const struct operation operations[] = {
      0,
      1,
      0},
+    {{"lock_acquire, given up", set_up_given_up, NULL, run_acquire, NULL},
+     1,
+     0,
+     1,
+     0},
+    {{"lock_give_up_all", NULL, prepare_held_with_sleepers, run_give_up, NULL},
+     1,
+     0,
+     0,
+     1},
+    {{"lock_give_up_all, an rlock", set_up_rlock, prepare_held_twice,
+      run_give_up, NULL},
+     1,
+     0,
+     0,
+     1},
     {{"lock_acquire, an rlock again", set_up_rlock, prepare_held, run_acquire,
       NULL},
      1,

@@ -416,6 +416,23 @@ describe("a barrier", function()
     end
   end)
 
+  it("is broken by one that exits in the action", function()
+    for _, method in ipairs(helper.methods) do
+      local output, errors, status = helper.run(([[
+        local mp = require "moonfork"
+        local b = mp.Barrier(2, function() os.exit(5) end)
+        mp.get_context "%s".run(function(barrier)
+          print(barrier:wait())
+        end, b)
+        while b:waiting() == 0 do mp.sleep(0.001) end
+        b:wait()
+      ]]):format(method))
+      assert.equal("", errors)
+      assert.equal("nil\tbroken\n", output)
+      assert.equal(5, status)
+    end
+  end)
+
   it("is interrupted, and broken then", function()
     local program = helper.launch [[
       local mp = require "moonfork"

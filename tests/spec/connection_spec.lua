@@ -639,6 +639,45 @@ describe("the descriptor of an end", function()
     assert.same({ fd }, mp.wait({ fd }, 0))
   end)
 
+  it("watches new owners as soon as there are descriptors again", function()
+    local output, problem = helper.run([[
+      local mp = require "moonfork"
+      local a, b = mp.Pipe()
+      local way, got, go = mp.Queue(), mp.Queue(), mp.Queue()
+      local p = mp.run(function(c)
+        local second = mp.run(function()
+          local mine <const> = way:get()
+          got:put(mine:send "mine")
+          mp.Queue():get()
+        end)
+        go:get()
+        way:put(c)
+        go:get()
+        second:kill() -- and reaps it not
+        mp.Queue():get()
+      end, b)
+      local fd = a:fileno()
+      go:put "away"
+      got:get()
+      local files = {}
+      local file
+      repeat
+        file = io.open "/dev/null"
+        table.insert(files, file)
+      until not file
+      a:recv()
+      a:recv(0)
+      for _, file in ipairs(files) do file:close() end
+      collectgarbage()
+      print(a:recv(0))
+      print(#mp.wait({ fd }, 0))
+      go:put "kill"
+      print(#mp.wait({ fd }, 5), a:recv(0))
+      p:kill()
+    ]], { before = "ulimit -n 30" })
+    assert.equal("nil\ttimeout\n0\n1\tnil\tclosed\n", output, problem)
+  end)
+
   it("drives a loop of another's", function()
     local a, b = mp.Pipe()
     local p = mp.run(function()

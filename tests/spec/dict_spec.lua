@@ -457,6 +457,31 @@ describe("a program", function()
     assert.matches("interrupted", errors)
   end)
 
+  it("is given up by one that exits within an update", function()
+    for _, method in ipairs(helper.methods) do
+      local output, errors, status = helper.run(([[
+        local mp = require "moonfork"
+        local d, e = mp.Dict(), mp.Event()
+        d.k = 1
+        mp.get_context "%s".run(function(dict, within)
+          within:wait()
+          print(dict:update("k", function(v) return v + 1 end))
+          dict:clear()
+          print(#dict)
+        end, d, e)
+        d:update("k", function()
+          d:update("other", function()
+            e:set()
+            os.exit(4)
+          end)
+        end)
+      ]]):format(method))
+      assert.equal("", errors)
+      assert.equal("2\n0\n", output)
+      assert.equal(4, status)
+    end
+  end)
+
   it("may have many keys, and gets their memory back", function()
     local output, errors, status = helper.run([[
       local mp = require "moonfork"

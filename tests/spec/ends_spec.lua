@@ -262,6 +262,35 @@ describe("an end given to a child", function()
     assert.same({ 0, 1, 2 }, got)
   end)
 
+  it("goes to one process only", function()
+    for _, method in ipairs(helper.methods) do
+      local context = mp.get_context(method)
+      local a <close>, b = mp.Pipe()
+      local queue <close> = mp.Queue()
+      local function use(c) c:send "here" end
+      context.run(use, b):join()
+      for _, args in ipairs { { b }, { { { [b] = 1 } } }, { n = 2, nil, b } } do
+        local p = context.Process { target = use, args = args }
+        raises("args.*given to process '.*' when that started.*cannot be sent",
+          p.start, p)
+        assert.is_nil(p.pid)
+      end
+      queue:put(a)
+      local c <close> = mp.Pipe()
+      raises("args.*sent to another process", context.run, use, a)
+      assert.equal("here", queue:get():recv())
+      collectgarbage()
+      collectgarbage()
+      assert.same(CLOSED, { c:recv() })
+    end
+    -- Named by the target only, it may be of no use to it.
+    local a, b = mp.Pipe()
+    local kept = { b }
+    mp.run(function() return #kept end):join()
+    assert.equal(1, mp.run(function() return #kept end):result())
+    a:close()
+  end)
+
   it("stays when the start fails", function()
     for _, method in ipairs { "spawn", "forkserver" } do
       local a, b = mp.Pipe()

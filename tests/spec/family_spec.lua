@@ -34,7 +34,8 @@ for _, method in ipairs(helper.methods) do
       end
       assert.equal(a, pids()[a.pid])
       assert.equal(b, pids()[b.pid])
-      assert.equal(2, #mp.active_children())
+      local list = mp.active_children()
+      assert.same({ 2, a.pid, b.pid }, { #list, list[1].pid, list[2].pid })
       a:kill()
       a:join()
       assert.is_nil(pids()[a.pid])

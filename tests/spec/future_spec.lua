@@ -162,6 +162,7 @@ describe("a future", function()
     local pool <close> = mp.Pool(1)
     local event, order = mp.Event(), mp.Queue()
     local first = pool:submit(wait_for, event)
+    assert.is_true(helper.eventually(function() return first:running() end))
     local function note(x) order:put(x) end
     local list = { first }
     for i, priority in ipairs { 0, -1, 0, 5, 2.5, 5, -1 } do

@@ -350,6 +350,54 @@ for _, method in ipairs(helper.methods) do
   end)
 end
 
+describe("A process that ends, but waits for its children", function()
+  before_each(helper.before)
+  after_each(helper.after)
+  teardown(helper.clean)
+
+  -- The child waits for what the program never releases.
+  local source = [[
+    local mp = require "moonfork"
+    local context = mp.get_context "%s"
+    local lock, rlock, ready = mp.Lock(), mp.RLock(), mp.Event()
+    local condition = mp.Condition()
+    local function word(_, said) return tostring(said) end
+    local function child(l, r, c, e)
+      c:acquire()
+      e:set()
+      print(word(c:wait()), word(l:acquire()), word(r:acquire()))
+      l:release()
+      print(word(l:acquire()))
+    end
+    local function parent()
+      lock:acquire()
+      rlock:acquire()
+      rlock:acquire()
+      context.run(child, lock, rlock, condition, ready)
+      ready:wait()
+      condition:acquire()
+      %s
+    end
+    %s
+  ]]
+  local said = "broken\tabandoned\tabandoned\nnil\n"
+
+  for _, method in ipairs(helper.methods) do
+    it("has given up its locks, by " .. method, function()
+      for ending, expected in pairs { ["os.exit(3)"] = 3,
+        ["os.exit(4, true)"] = 4, ["error 'x'"] = 1, ["return"] = 0 } do
+        local output, _, status = helper.run(source:format(method, ending,
+          "parent()"))
+        assert.equal(said, output, ending)
+        assert.equal(expected, status, ending)
+      end
+      local output = helper.run(source:format(method, "",
+        "context.run(parent):join()"))
+      assert.equal(said, output)
+    end)
+  end
+end)
+
 describe("Ctrl-C", function()
   before_each(helper.before)
   after_each(helper.after)

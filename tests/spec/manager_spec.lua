@@ -355,6 +355,253 @@ describe("a manager", function()
     end
   end)
 
+  it("tells fields from methods, for each object", function()
+    local m <close> = mp.Manager()
+    local a, b = m:table(), m:table()
+    a.run = function() return "ran" end
+    b.run = "no function"
+    assert.equal("ran", a.run(a))
+    assert.equal("no function", b.run)
+    a.run = 7
+    assert.equal(7, a.run)
+    m:register("Class", function()
+      local Class = {}
+      Class.__index = Class
+      function Class.name() return "of the class" end
+      return setmetatable({}, Class)
+    end)
+    local c = m:new "Class"
+    assert.same({ "of the class", "of the class" }, { c:name(), c:name() })
+    c.name = "of its own"
+    assert.equal("of its own", c.name)
+    assert.equal("of the class", m:new "Class":name())
+  end)
+
+  -- As a finalizer may do; a hook does it for certain.
+  it("may be called in the midst of another call", function()
+    local m <close> = mp.Manager()
+    local l, t, calls = m:list {}, m:table { n = 0 }, 0
+    for step = 1, 25 do
+      debug.sethook(function()
+        calls = calls + 1
+        l:append(calls)
+      end, "", step)
+      local ok, problem = pcall(function()
+        t.n = { step }
+        assert(t.n[1] == step)
+      end)
+      debug.sethook()
+      assert.is_true(ok, problem)
+    end
+    assert.is_true(calls > 25)
+    for i, v in ipairs(l:totable()) do assert.equal(i, v) end
+    assert.equal(calls, #l)
+  end)
+
+  it("raises when its server is killed while it starts", function()
+    local crashed, looked = 0, mp.Queue()
+    local me = mp.current_process().pid
+    for _ = 1, 10 do
+      local killer = mp.run(function()
+        local before = helper.children(me)
+        looked:put(true)
+        local now
+        repeat now = helper.children(me) until #now > #before
+        for i, pid in ipairs(now) do
+          if pid ~= before[i] then return helper.signal("KILL", pid) end
+        end
+      end)
+      looked:get()
+      local ok, m = pcall(mp.Manager)
+      killer:join()
+      if ok then
+        m:close()
+      else
+        assert.equal("crashed", m.kind)
+        crashed = crashed + 1
+      end
+    end
+    assert.is_true(crashed > 0)
+  end)
+
+  it("serves on after a call that was interrupted", function()
+    local program = helper.launch [[
+      local mp = require "moonfork"
+      local m = mp.Manager()
+      m:register("Slow", function()
+        local object = { n = 0 }
+        function object.wait()
+          mp.sleep(0.3)
+          object.n = object.n + 1
+          return "late"
+        end
+        return object
+      end)
+      local slow = m:new "Slow"
+      assert(slow.n == 0)
+      print "ready"
+      io.stdout:flush()
+      print(pcall(slow.wait, slow))
+      print(slow.n)
+    ]]
+    program.said "ready"
+    assert.is_true(helper.eventually(function()
+      return helper.alive(program.pid) == "S"
+    end))
+    helper.signal("INT", program.pid)
+    local _, output = program.wait()
+    assert.matches("false\t[^\n]*interrupted!\n1\n", output)
+  end)
+
+  -- What follows are the counterparts of CPython's tests of managers.
+
+  it("has lists of lists, which are theirs", function()
+    local m <close> = mp.Manager()
+    local a = m:list { 1, 2 }
+    local b = m:list { a, m:list { m:list { "inner" } } }
+    assert.same({ 1, 2 }, b[1]:totable())
+    a:append(3)
+    assert.same({ 1, 2, 3 }, b[1]:totable())
+    b[1]:append(4)
+    assert.equal(4, #a)
+    b[2][1][1] = "changed"
+    assert.equal("changed", b[2][1][1])
+    assert.equal(a, b:totable()[1])
+    a:append(a) -- in itself
+    assert.is_true(a[5][5][5] == a)
+    local t = m:table { list = a, pets = m:table { pet = "cat" } }
+    t.pets.pet = "dog"
+    assert.equal("dog", t.pets.pet)
+    assert.equal(5, #t.list)
+  end)
+
+  it("keeps what only a list of its own has", function()
+    local m <close> = mp.Manager()
+    local outer = m:list()
+    outer:append(m:table { name = "held by the list" })
+    for _ = 1, 4 do
+      collectgarbage()
+      for _ = 1, 100 do m:list() end
+    end
+    assert.equal("held by the list", outer[1].name)
+  end)
+
+  it("serves as a namespace", function()
+    local m <close> = mp.Manager()
+    local n = m:table()
+    n.name, n.job, n._hidden = "Bob", "Builder", "hidden"
+    n.job = nil
+    assert.same({ "Bob", nil, "hidden" }, { n.name, n.job, n._hidden })
+    mp.run(function() n.name = n.name .. " from afar" end):result()
+    assert.equal("Bob from afar", n.name)
+  end)
+
+  it("shows only what the constructor gives", function()
+    local m <close> = mp.Manager()
+    m:register("FooBar", function(x)
+      return {
+        f = function() return "f()" end,
+        g = function() error "a value is wrong" end,
+        h = function(_, by) x = x + by return x end,
+      }
+    end)
+    local foo, bar = m:new("FooBar", 1), m:new("FooBar", 10)
+    assert.same({ "f()", 2, 11, 4 }, { foo:f(), foo:h(1), bar:h(1), foo:h(2) })
+    assert.is_nil(foo.x)
+    assert.matches("a value is wrong", remote(foo.g, foo).message)
+    assert.equal("f()", foo:f())
+  end)
+
+  it("shares one object by a constructor that gives the same", function()
+    local m <close> = mp.Manager()
+    local log
+    m:register("log", function()
+      log = log or {}
+      return log
+    end)
+    local writers = {}
+    for i = 1, 3 do
+      writers[i] = mp.run(function() m:new "log"[i] = "from " .. i end)
+    end
+    for _, p in ipairs(writers) do p:result() end
+    local all = m:new "log"
+    assert.same({ "from 1", "from 2", "from 3" }, { all[1], all[2], all[3] })
+  end)
+
+  it("goes through a queue to a process that was there before", function()
+    local m <close> = mp.Manager()
+    local tasks <close>, results = mp.Queue(), m:list()
+    m:register("Server", function()
+      return { double = function(_, x) return 2 * x end }
+    end)
+    local p = mp.run(function()
+      for task in tasks:iter() do results:append(task.by:double(task.x)) end
+    end)
+    local by = m:new "Server"
+    for x = 1, 5 do tasks:put { by = by, x = x } end
+    tasks:close()
+    p:result()
+    assert.same({ 2, 4, 6, 8, 10 }, results:totable())
+  end)
+
+  it("is one of several, whose objects may know each other's", function()
+    local names, count = {}, 0
+    for _ = 1, 3 do
+      local m <close> = mp.Manager()
+      local other <close> = mp.Manager()
+      local a, b = m:list { 1 }, other:list { 2 }
+      a:append(b)
+      b:append(a)
+      assert.same({ 2, 1 }, { a[2][1], b[2][1] })
+      assert.is_true(b[2][2][2] == a)
+      for _, one in ipairs { m, other } do
+        count = names[tostring(one)] and count or count + 1
+        names[tostring(one)] = true
+      end
+    end
+    assert.equal(6, count)
+  end)
+
+  it("carries what is large, and what is deep", function()
+    local m <close> = mp.Manager()
+    local l = m:list()
+    local large = ("x"):rep(5000000)
+    l[1] = large
+    assert.is_true(l[1] == large)
+    local deep, depth = {}, 0
+    for _ = 1, 5000 do deep = { deep } end
+    l[1] = deep
+    local back = l[1]
+    while back[1] do depth, back = depth + 1, back[1] end
+    assert.equal(5000, depth)
+  end)
+
+  it("serves on after what it could not take over", function()
+    local m <close> = mp.Manager()
+    local l = m:list()
+    local Picky = {
+      __encode = function() return 1 end,
+      __decode = function() error "it cannot be made here" end,
+    }
+    mp.register("manager_spec.Picky", Picky)
+    local picky = setmetatable({}, Picky)
+    assert.matches("cannot be made here", remote(l.append, l, picky).message)
+    assert.equal(0, #l)
+  end)
+
+  it("takes the end of a pipe, and gives it back", function()
+    local m <close> = mp.Manager()
+    local a <close>, b = mp.Pipe()
+    local l = m:list()
+    l[1] = b
+    raises("was sent to another process", b.send, b, 1)
+    local c = l[1]
+    c:send "through"
+    assert.equal("through", a:recv())
+    c:close()
+    assert.same({ nil, "closed" }, { a:recv() })
+  end)
+
   it("tells its name and what is not a proxy", function()
     local m <close> = mp.Manager()
     local l = m:list()

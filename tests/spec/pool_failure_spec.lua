@@ -95,6 +95,22 @@ describe("a task", function()
     end
   end)
 
+  it("does not keep those before it from being run", function()
+    local pool <close> = mp.Pool(2)
+    local list = {}
+    for i = 1, 200 do list[i] = i end
+    for round = 1, 60 do
+      local ran = mp.Array("u8", #list)
+      local err = failure(pool, function(x)
+        ran:add(x, 1)
+        if x >= 20 and x % 10 == 0 then error("number " .. x) end
+      end, list, { chunk = round % 4 + 1, retries = round % 2 })
+      assert.equal(20, err.index)
+      assert.equal(1, ran:slice(1, 19):min())
+      assert.equal(1, ran:slice(1, 19):max())
+    end
+  end)
+
   it("may raise whatever it likes", function()
     local pool <close> = mp.Pool(1)
     local errs = pool:map(function(x)
@@ -279,6 +295,17 @@ describe("workers", function()
       end, { 1, 2 }), round)
     end
     assert.equal(2, #pool:stats())
+  end)
+
+  it("may die in their start-up now and then", function()
+    local starts = mp.Value("i64", 0)
+    local pool <close> = mp.Pool { workers = 1, initializer = function()
+      if starts:add(1) % 2 == 1 then os.exit(1) end
+    end }
+    local list = { 1, 2, 3, 4, 5, 6, 7, 8 }
+    local results = pool:map(function() os.exit(2) end, list,
+      { on_error = "keep" })
+    for i in ipairs(list) do assert.equal(2, results[i].exitcode) end
   end)
 
   it("end after so many tasks", function()

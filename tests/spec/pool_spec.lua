@@ -161,6 +161,19 @@ describe("a pool", function()
     assert.is_true(into > 0)
   end)
 
+  it("does not count what was taken back", function()
+    local pool <close> = mp.Pool(1)
+    local event = mp.Event()
+    local first = pool:submit(function() event:wait() end)
+    local second = pool:submit(function() return "not run" end)
+    local third = pool:submit(function() return "run" end)
+    assert.is_true(second:cancel())
+    event:set()
+    first:result()
+    assert.equal("run", third:result())
+    assert.equal(2, pool:stats()[1].tasks)
+  end)
+
   it("leaves no process when the program ends in whichever way", function()
     for _, last in ipairs { "", "os.exit(0)", "error 'out'",
       "os.exit(0, true)" } do

@@ -155,9 +155,10 @@ describe("progress of a pool", function()
         ]]))
       assert.matches("^endless: 2, [^\n]*\n$", errors_of(pool .. [[
           local function source() return 1 end
-          local options = { progress = "endless" }
-          for i in pool:imap_unordered(odd, source, options) do
-            if i == 2 then break end
+          local options, taken = { progress = "endless" }, 0
+          for _ in pool:imap_unordered(odd, source, options) do
+            taken = taken + 1
+            if taken == 2 then break end
           end
         ]]))
     end)

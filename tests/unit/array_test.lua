@@ -371,6 +371,24 @@ function TestArray:test_is_made_from_another()
   end)
 end
 
+-- To make the slice may run the finalizer.
+function TestArray.test_a_finalizer_may_close_what_is_sliced()
+  local closed, sliced = 0, 0
+  repeat
+    local a = mp.Array("u8", { 1, 2, 3 })
+    setmetatable({}, { __gc = function() a:close() end })
+    local ok, result = pcall(a.slice, a, 2)
+    if ok then
+      sliced = sliced + 1
+      lu.assertEquals(result:totable(), { 2, 3 })
+    else
+      closed = closed + 1
+      lu.assertStrContains(result, "given back")
+    end
+  until closed > 0 and sliced > 0 or sliced > 100000
+  lu.assertTrue(sliced > 0)
+end
+
 function TestArray.test_sum_min_max()
   for name in pairs(sizes) do
     local kind = name:find "f" and "float" or "integer"

@@ -172,6 +172,29 @@ function TestLock.test_acquired_twice_raises()
   lu.assertTrue(is_free(lock))
 end
 
+-- The kernel looks after a limited number at the death of a process.
+function TestLock.test_a_process_holds_so_many_at_a_time()
+  local locks, ready = {}, mp.Event()
+  for i = 1, 2001 do locks[i] = mp.Lock() end
+  local p = mp.run(function()
+    for i = 1, 2000 do locks[i]:acquire() end
+    raises("holds 2000 locks.*release some", function()
+      locks[2001]:acquire()
+    end)
+    locks[1]:release()
+    locks[2001]:acquire()
+    ready:set()
+    mp.sleep(60)
+  end)
+  lu.assertTrue(ready:wait(20))
+  p:kill()
+  p:join()
+  for i = 2, 2001 do
+    lu.assertEquals({ locks[i]:acquire(0) }, { true, "abandoned" })
+    locks[i]:release()
+  end
+end
+
 function TestLock.test_an_rlock_counts()
   local lock = mp.RLock()
   for i = 1, 100 do lu.assertEquals({ lock:acquire(i % 2) }, { true }) end
@@ -387,6 +410,40 @@ function TestWith.test_may_yield()
     coroutine.close(co)
     lu.assertTrue(is_free(object))
   end
+end
+
+-- Such a coroutine closes nothing by itself.
+function TestWith.test_releases_when_a_coroutine_dies()
+  local value = {}
+  for _, make in ipairs(acquired) do
+    local object = make(1)
+    for _, f in ipairs {
+      function() error(value) end,
+      function()
+        coroutine.yield()
+        error(value)
+      end,
+    } do
+      local co = coroutine.create(function() object:with(f) end)
+      local ok, message
+      repeat ok, message = coroutine.resume(co) until not ok
+      lu.assertIs(message, value)
+      lu.assertTrue(is_free(object))
+    end
+  end
+end
+
+function TestWith.test_shows_where_an_error_came_from()
+  local lock = mp.Lock()
+  local function faulty() error "here" end
+  local p = mp.run(function()
+    lock:with(function()
+      faulty()
+    end)
+  end)
+  local _, e = pcall(p.result, p)
+  lu.assertStrContains(e.traceback, "'faulty'")
+  lu.assertTrue(is_free(lock))
 end
 
 TestSemaphore = {}

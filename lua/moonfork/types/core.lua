@@ -19,6 +19,12 @@ function process.new(name, daemon, method, start) end
 ---@return moonfork.Process[] children in the order of their start
 function process.active() end
 
+---What `core.system.lives` knows a process by that was started here.
+---@param started moonfork.Process
+---@return integer slot
+---@return integer generation
+function process.identity(started) end
+
 ---Keeps the list of modules that the next forkserver loads.
 ---@param modules string[] names
 function process.set_preload(modules) end
@@ -61,12 +67,7 @@ function system.parent_join(timeout) end
 ---@return integer count at least 1
 function system.references(handle) end
 
----What `lives` knows this process by.
----@return integer slot
----@return integer generation
-function system.identity() end
-
----Tells whether the process that `identity` named has not ended.
+---Tells whether the process that `core.process.identity` named has not ended.
 ---@param slot integer
 ---@param generation integer
 ---@return boolean yes

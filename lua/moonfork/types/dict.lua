@@ -71,10 +71,10 @@ function Dict:add(key, n) end
 ---value, and nobody else waits for anything.
 ---
 ---An error in `f` passes on, and the old value stays; so it does when the
----process dies within. `f` may use the dict and do whatever it likes, but for
----two things: to write the same key, or to `clear`, raises, for it could only
----wait for itself; and it cannot yield. Two processes that nest updates of two
----keys crosswise wait for each other for ever, as with locks.
+---process dies within, or exits. `f` may use the dict and do whatever it
+---likes, but for two things: to write the same key, or to `clear`, raises, for
+---it could only wait for itself; and it cannot yield. Two processes that nest
+---updates of two keys crosswise wait for each other for ever, as with locks.
 ---
 ---Raises what `set` raises, with the old value unchanged.
 ---@param key string|number|boolean the key

@@ -7,8 +7,9 @@
 ---A holder that ends without releasing it, in whichever way (it was killed, it
 ---raised, its target returned, `os.exit`), counts as dead: the lock is free
 ---then, and the next one that acquires it is told `"abandoned"`, once. What the
----lock protects may have been left half-way. A forked child does not hold what
----its parent holds.
+---lock protects may have been left half-way. One that waits for its children as
+---it ends has given up its locks before. A forked child does not hold what its
+---parent holds.
 ---
 ---A handle that is collected while this process holds the lock releases
 ---nothing: use `guard` or `with`.
@@ -16,7 +17,9 @@
 local Lock = {}
 
 ---Acquires it, and waits while another process holds it. Raises when this
----process holds it already, whatever the timeout: it could only hang.
+---process holds it already, whatever the timeout: it could only hang; and when
+---this process holds 2000 locks, as the kernel would not release more at its
+---death.
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return true|nil acquired true when this process holds it now
 ---@return string? reason "abandoned" when the last holder died; or "timeout"
@@ -28,6 +31,9 @@ function Lock:release() end
 ---Acquires it for a scope: `local g <close> = lock:guard()`. Where the scope
 ---ends, in whichever way, it is released. At the timeout the variable is nil,
 ---which may be to be closed too. Raises what `acquire` raises.
+---
+---A coroutine that dies of an error ends no scope until `coroutine.close`, as
+---Lua has it; `with` releases there as well.
 ---@param timeout number? seconds
 ---@return moonfork.Guard|nil guard nil at the timeout
 ---@return string? reason "timeout"
