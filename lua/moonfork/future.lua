@@ -216,6 +216,7 @@ end
 ---@param f fun(future: moonfork.Future) what to call
 function Future:on_done(f)
   checks.callable("on_done", f, 2)
+  touch(self)
   if self.state then return call_safely(f, self) end
   self.calls = self.calls or {}
   table.insert(self.calls, function() call_safely(f, self) end)
@@ -241,7 +242,20 @@ local function pools_of(list)
   return pools
 end
 
----Iterates over futures, in the order in which they end:
+-- The values of a list, each once.
+local function distinct(list, count)
+  local found, seen = {}, {}
+  for i = 1, count do
+    local one = list[i]
+    if not seen[one] then
+      seen[one] = true
+      table.insert(found, one)
+    end
+  end
+  return found
+end
+
+---Iterates over futures, in the order in which they end, over each once:
 ---`for future in mp.as_completed(list) do`.
 ---@param list moonfork.Future[] of one pool or of several
 ---@param timeout number? seconds for all of them; when they are over, it raises
@@ -249,13 +263,16 @@ end
 function future.as_completed(list, timeout)
   local plain, count = checks.list("as_completed", list, 2)
   local deadline = checks.deadline(timeout, 2)
-  local ready, given = {}, 0
   for i = 1, count do
-    local one = plain[i]
-    if not is_future(one) then
+    if not is_future(plain[i]) then
       error(("as_completed: [%d] is no future but a %s"):format(i,
-        type(one)), 2)
+        type(plain[i])), 2)
     end
+  end
+  plain = distinct(plain, count)
+  count = #plain
+  local ready, given = {}, 0
+  for _, one in ipairs(plain) do
     if one.state then
       table.insert(ready, one)
     else

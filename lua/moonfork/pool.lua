@@ -107,7 +107,9 @@ function pool.create(options, method, level)
   local ok, message = pcall(scheduler.open, self)
   if not ok then
     if self.watch then team.end_all(self) end
-    error(message, type(message) == "string" and level or 0)
+    if type(message) ~= "string" then error(message, 0) end
+    error(message:gsub("^[^\n]-:%d+: ", ""):gsub("^args%[5%]%.", "Pool: "),
+      level)
   end
   if self.inline and options.initializer then
     local args = options.initargs or {}
@@ -123,6 +125,9 @@ local function check(self, what, level)
   elseif not self.inbox:_mine() then
     error(("pool '%s' belongs to another process; make one here")
           :format(self.name), level + 1)
+  elseif self.terminated then
+    error(("pool '%s' was terminated; make a new one"):format(self.name),
+      level + 1)
   elseif self.broken then
     error(self.broken, type(self.broken) == "string" and level + 1 or 0)
   elseif self.closed then

@@ -81,13 +81,24 @@ local function watch(parent)
   os.execute(("kill -9 %d"):format(parent))
 end
 
+-- Children of this process that are none of a pool: the server that forks.
+local function find_servers(pid)
+  local list = {}
+  mp.get_context("forkserver").run(mp.now):result()
+  local path = ("/proc/%d/task/%d/children"):format(pid, pid)
+  for child in read(path):gmatch "%d+" do list[math.tointeger(child)] = true end
+  return list
+end
+
 ---Starts both. They end with this process.
 function killer.start(seed)
   local pid = mp.current_process().pid
+  local spared = find_servers(pid)
   local watcher = mp.Process { target = watch, args = { pid }, daemon = true,
     name = "watcher" }:start()
+  spared[watcher.pid] = true
   killer.process = mp.Process { target = work, name = "killer", daemon = true,
-    args = { pid, seed, { [watcher.pid] = true } } }:start()
+    args = { pid, seed, spared } }:start()
 end
 
 function killer.stop()
@@ -116,7 +127,7 @@ end
 
 function killer.kills() return kills.value end
 
----How many of these processes live.
+---Whether a process lives.
 killer.lives = lives
 
 return killer

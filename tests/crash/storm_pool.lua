@@ -367,9 +367,6 @@ end
 
 print(("MOONFORK_STORM_SEED=%d"):format(SEED))
 math.randomseed(SEED)
-for _, method in ipairs(mp.get_all_start_methods()) do
-  mp.get_context(method).run(mp.now):result()
-end
 killer.start(SEED)
 local ok, err = xpcall(run, debug.traceback)
 if not ok then print("not ok - " .. tostring(err)) end
