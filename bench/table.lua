@@ -27,7 +27,6 @@ local GOALS <const> = {
   pool_map = { side = "python", ratio = 4 },
   pool_chunk_1 = { side = "python", ratio = 20 },
   pool_submit_result = { side = "python", ratio = 50 },
-  pool_trip = { side = "floor", ratio = 1.5 },
   pool_trip_asleep = { side = "floor", ratio = 1.5 },
   pool_primes_speedup = { side = "itself", ratio = 1.9 },
 }
