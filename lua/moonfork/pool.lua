@@ -151,13 +151,13 @@ local function map(self, what, f, list, options, flags, level)
       end
     end
   end
+  local found = jobs.find_function(self, what, f, nil, level + 1)
   local report = progress.reporter(options.progress, count)
   if self.inline then
     local results = inline.map(f, plain, count, options, flags ~= 0, report,
       level + 1)
     return results
   end
-  local found = jobs.find_function(self, what, f, nil, level + 1)
   local job = jobs.map(self, found, plain, count, options, flags)
   jobs.finish(self, job, report, level + 1)
   job.results.n = count
@@ -203,12 +203,12 @@ function Pool:reduce(f, combine, list, options)
   checks.callable("reduce", combine, 2)
   options = checks.options("reduce", options, of_reduce, 2)
   local plain, count = checks.list("reduce", list, 2)
+  local found = jobs.find_function(self, "reduce", f, combine, 2)
   local report = progress.reporter(options.progress, count)
   if self.inline then
     local sum = inline.reduce(f, combine, plain, count, options, report, 2)
     return sum
   end
-  local found = jobs.find_function(self, "reduce", f, combine, 2)
   local job = jobs.fold(self, found, plain, count, options)
   jobs.finish(self, job, report, 2)
   local sum = job.results[1]
@@ -224,11 +224,11 @@ local function iterate(self, what, f, source, options, in_order, level)
   if not checks.can_call(source) then
     source, count = checks.list(what, source, level + 1)
   end
+  local found = jobs.find_function(self, what, f, nil, level + 1)
   local report = progress.reporter(options.progress, count)
   if self.inline then
     return inline.stream(f, source, count, options, report)
   end
-  local found = jobs.find_function(self, what, f, nil, level + 1)
   local step, _, _, closing, job = stream.create(self, found, source, count,
     options, in_order)
   job.report = report
@@ -286,8 +286,8 @@ local nothing = {}
 local function submit(self, what, options, f, ...)
   check(self, what, 2)
   checks.callable(what, f, 2)
-  if self.inline then return submit_inline(self, f, options, ...) end
   local found = jobs.find_function(self, what, f, nil, 2)
+  if self.inline then return submit_inline(self, f, options, ...) end
   local package, err = core._pack("args", ...)
   if not package then error(err, 2) end
   local made = future.create(self, found, package,

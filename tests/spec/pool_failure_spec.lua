@@ -227,6 +227,21 @@ describe("inputs and functions that cannot be sent", function()
     assert.same({ n = 2, 1, 2 }, pool:map(same, { 1, 2 }))
   end)
 
+  it("raise in a pool without workers too", function()
+    local line = "pool_failure_spec%.lua:%d+: "
+    local pool <close> = mp.Pool(0)
+    local file = io.stdout
+    local function f() return file end
+    local function run(name, ...) pool[name](pool, ...) end
+    raises("map: function%[1%].*file", function() run("map", f, { 1 }) end)
+    raises("submit: function.*file", function() run("submit", f) end)
+    raises("imap: function.*file", function() run("imap", f, { 1 }) end)
+    raises("reduce: function.*file", function() run("reduce", f, f, {}) end)
+    raises(line .. "list%[2%]: .*file", function()
+      pool:map(same, { 1, file })
+    end)
+  end)
+
   it("fail the task when they cannot be decoded there", function()
     local pool <close> = mp.get_context("spawn").Pool(1)
     package.loaded["not.there"] = { f = function() end }
