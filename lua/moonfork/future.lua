@@ -15,8 +15,8 @@ local future = {}
 ---
 ---There is no thread that watches over a pool. Whatever waits for a future or
 ---asks for its state lets its pool go on: reads results, gives workers their
----next tasks, calls the functions of `on_done`. A worker has up to two tasks
----that it can go on with by itself.
+---next tasks, calls the functions of `on_done`. Workers are given tasks ahead,
+---up to a thousand each, and go on with them by themselves.
 ---
 ---A future belongs to the process that made it.
 ---@class moonfork.Future

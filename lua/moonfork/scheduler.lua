@@ -104,12 +104,15 @@ local function give(pool, w, job)
   end
 end
 
----Gives what waits to workers that are free.
+---Gives what waits to workers that are free. A future goes to one that is not,
+---if need be: the caller may wait next for something else than the pool, for
+---what a task that it has submitted puts into a queue, say. It is taken back
+---when another worker is free sooner.
 ---@param pool table
 function scheduler.fill(pool)
   while true do
     local job = rows.next_job(pool)
-    local w = job and team.find(pool)
+    local w = job and (team.find(pool) or job.is_future and team.next(pool))
     if not w then return end
     give(pool, w, job)
     team.offer(pool, w)
@@ -137,7 +140,10 @@ end
 -- of these come back. What takes next to no time is left where it is.
 local function rebalance(pool)
   local victim, left, time = find_victim(pool)
-  if not victim then return end
+  if not victim then
+    pool.is_ahead = false
+    return
+  end
   if victim.load < team.TARGET / 4 and time - victim.seen_at < PATIENCE then
     overseer.wake_at(pool, time + PATIENCE)
     return
@@ -152,6 +158,10 @@ end
 ---@param future table
 function scheduler.submit(pool, future)
   local level = pool.level
+  -- Those that wait behind others come first.
+  if pool.is_ahead and #pool.idle > 0 and not pool.turning then
+    rebalance(pool)
+  end
   local w = level.head > level.tail and not pool.levels[2]
     and not pool.turning and pool.inbox:_is_empty() and team.find(pool)
   if w then
@@ -358,7 +368,7 @@ function scheduler.open(pool)
   pool.itself = { pool }
   pool.start_deaths, pool.last_start_death = 0, 0
   pool.restarts, pool.timed = 0, 0
-  pool.next_look, pool.wake, pool.turns = 0, math.huge, 0
+  pool.next_look, pool.wake, pool.turns, pool.turn = 0, math.huge, 0, 0
   pool.settled = false -- nothing is to be done before there is news
   pool.inbox = core._inbox(pool.results)
   pool.give_back = function(chunk, first, last)

@@ -18,6 +18,7 @@ local team = {}
 
 local GRACE <const> = 0.5 -- seconds from SIGTERM to SIGKILL
 local MOST_CHUNKS <const> = 128 -- that a worker holds
+local MOST_AHEAD <const> = 1000 -- tasks that wait behind those of others
 local MOST_SLOW <const> = 2 -- likewise, of tasks that are slow or unknown
 team.TARGET = 1e6 -- nanoseconds that a chunk should take
 
@@ -68,6 +69,21 @@ function team.find(pool)
     if w.listed == "spare" then
       w.listed = nil
       if not w.leaving then return w end
+    end
+  end
+end
+
+---A worker that is not free, but may be given one more task: one after the
+---other.
+---@param pool table
+---@return table? w
+function team.next(pool)
+  for _ = 1, #pool.team do
+    pool.turn = pool.turn % #pool.team + 1
+    local w = pool.team[pool.turn]
+    if not w.leaving and not w.ending and w.tail - w.head < MOST_AHEAD then
+      pool.is_ahead = true
+      return w
     end
   end
 end

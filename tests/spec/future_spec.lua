@@ -158,6 +158,41 @@ describe("a future", function()
     assert.equal(0, status)
   end)
 
+  it("needs nobody who waits for it", function()
+    for workers = 1, 3 do
+      local pool <close> = mp.Pool(workers)
+      local queue, sum = mp.Queue(), 0
+      for i = 1, 300 do pool:submit(function(x) queue:put(x) end, i) end
+      for _ = 1, 300 do sum = sum + assert(queue:get(20)) end
+      assert.equal(300 * 301 // 2, sum)
+    end
+  end)
+
+  it("that waits behind others comes before a new one", function()
+    local pool <close> = mp.Pool(2)
+    local event, began, order = mp.Event(), mp.Semaphore(0), mp.Queue()
+    local function block()
+      began:release()
+      wait_for(event)
+    end
+    local first, second = pool:submit(block), pool:submit(block)
+    assert.is_true(began:acquire(10))
+    assert.is_true(began:acquire(10))
+    local function note(x) order:put(x) end
+    local list = {}
+    for i = 1, 6 do list[i] = pool:submit(note, i) end
+    event:set()
+    for _, f in ipairs(list) do f:result() end
+    list[7] = pool:submit(note, 7)
+    list[7]:result()
+    first:result()
+    second:result()
+    local got = order:get_many(7)
+    assert.equal(7, got[7])
+    table.sort(got)
+    assert.same({ 1, 2, 3, 4, 5, 6, 7 }, got)
+  end)
+
   it("goes first when it is more urgent", function()
     local pool <close> = mp.Pool(1)
     local event, order = mp.Event(), mp.Queue()
