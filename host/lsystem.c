@@ -32,10 +32,30 @@ static int l_now(lua_State *L)
   return 1;
 }
 
+static const char driver; /* key of the registry: what goes on meanwhile */
+
+/* set_driver(f): while the program sleeps, f(deadline) does what is to be done
+   until then, in seconds of the clock; it returns when there is nothing. */
+static int l_set_driver(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &driver);
+  return 0;
+}
+
+static void drive(lua_State *L, int64_t deadline)
+{
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &driver) != LUA_TFUNCTION) return;
+  lua_pushnumber(L, (lua_Number)deadline / 1e9);
+  lua_call(L, 1, 0);
+}
+
 static int l_sleep(lua_State *L)
 {
   luaL_checknumber(L, 1);
   int64_t deadline = lsupport_deadline(L, 1);
+  if (clock_left(deadline) > 0) drive(L, deadline);
   struct timespec end = clock_timespec(deadline);
   while (clock_left(deadline) > 0 &&
          clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
@@ -169,6 +189,7 @@ int luaopen_moonfork_core_system(lua_State *L)
   static const luaL_Reg functions[] = {
       {"now", l_now},
       {"sleep", l_sleep},
+      {"set_driver", l_set_driver},
       {"affinity", l_affinity},
       {"freeze", l_freeze},
       {"heap_resident", l_heap_resident},

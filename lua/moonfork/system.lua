@@ -52,7 +52,7 @@ end
 
 -- These are C: host/lsystem.c. types/system.lua says what they do.
 system.freeze = core.freeze
-system.sleep = core.sleep
 system.now = core.now
+system.sleep = core.sleep
 
 return system

@@ -168,6 +168,18 @@ describe("a future", function()
     end
   end)
 
+  it("is called back while the program sleeps", function()
+    local pool <close> = mp.Pool(1)
+    local got
+    pool:submit(same, 7):on_done(function(f) got = f:result() end)
+    mp.sleep(0.01)
+    assert.is_true(helper.eventually(function() return got == 7 end))
+    local waits = pool:submit(same, 8)
+    local took = helper.timed(mp.sleep, 0.1)
+    assert.is_true(took >= 0.1)
+    assert.equal(8, waits:result(0))
+  end)
+
   it("that waits behind others comes before a new one", function()
     local pool <close> = mp.Pool(2)
     local event, began, order = mp.Event(), mp.Semaphore(0), mp.Queue()

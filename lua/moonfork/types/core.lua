@@ -61,6 +61,10 @@ function system.parent() end
 ---@return string? reason "timeout"
 function system.parent_join(timeout) end
 
+---Sets what goes on while the program sleeps.
+---@param f fun(deadline: number) returns when there is nothing to do till then
+function system.set_driver(f) end
+
 ---How many references there are to a shared object, in all processes and
 ---messages.
 ---@param handle userdata a queue, an event...
