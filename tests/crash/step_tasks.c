@@ -119,7 +119,7 @@ static void give_back(void)
 }
 
 static const struct step operations[] = {
-    {.name = "tasks_create", .run = run_create, .stride = 31},
+    {.name = "tasks_create", .run = run_create},
     {.name = "tasks_work", .run = run_work, .verify = verify_work},
 };
 

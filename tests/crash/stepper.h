@@ -44,9 +44,6 @@ struct step {
   void (*run)(void);     /* stepped */
   /* By the survivor; whether what it finds is right. May be NULL. */
   int (*verify)(void);
-  /* Only each so-manieth instruction is tried, as most are a loop that clears
-     memory nobody knows of yet; 0: each. */
-  long stride;
 };
 
 struct stepper {
@@ -211,9 +208,8 @@ static int stepper_try_exactly(long step, int early)
 static long stepper_stride(void)
 {
   const char *text = getenv("MOONFORK_STEP_STRIDE");
-  long own = stepper_now->stride > 0 ? stepper_now->stride : 1;
   long value = text ? strtol(text, NULL, 10) : TRAP_FORKS ? 997 : 1;
-  return value > own ? value : own;
+  return value > 0 ? value : 1;
 }
 
 /* Kills victims all along one operation. True when all went well. */
