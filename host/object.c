@@ -36,9 +36,14 @@ static uint64_t *reference(uint64_t block, unsigned index)
 
 int object_create(size_t size, uint64_t *object)
 {
+  return object_create_with_room(size, 0, object);
+}
+
+int object_create_with_room(size_t size, size_t more, uint64_t *object)
+{
   int rc = slot_open();
   if (rc != 0) return rc;
-  size_t bytes = size - sizeof(struct block);
+  size_t bytes = size + more - sizeof(struct block);
   heap_begin();
   rc = alloc_in_transaction(bytes, BLOCK_OBJECT, &slot_self->owned, object);
   if (rc == 0) {

@@ -82,6 +82,9 @@ void object_free(uint64_t block, struct slot *owner);
    UNBORN and owned by this process. 0 or -errno. */
 int object_create(size_t size, uint64_t *object);
 
+/* The same with room for `more` bytes behind them, which are what they were. */
+int object_create_with_room(size_t size, size_t more, uint64_t *object);
+
 /* Completes it: from now on it is of `type`, `part` (a block of this process,
    or 0) belongs to it, and the new block *holder among this process's handles
    holds it. 0, or -errno with object and part gone. */

@@ -16,7 +16,9 @@ void tasks_setup(void)
 
 int tasks_create(uint64_t *result, uint64_t *holder)
 {
-  int rc = object_create(sizeof(struct tasks), result);
+  int rc = object_create_with_room(
+      offsetof(struct tasks, bytes),
+      sizeof(struct tasks) - offsetof(struct tasks, bytes), result);
   if (rc != 0) return rc;
   struct tasks *tasks = heap_at(*result);
   tasks_flushed(tasks, 1);
