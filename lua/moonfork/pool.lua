@@ -8,6 +8,7 @@ local errors = require "moonfork.errors"
 local future = require "moonfork.future"
 local inline = require "moonfork.inline"
 local jobs = require "moonfork.jobs"
+local meanwhile = require "moonfork.meanwhile"
 local outcome = require "moonfork.outcome"
 local progress = require "moonfork.progress"
 local queue = require "moonfork.core.queue"
@@ -37,7 +38,6 @@ local MOST_WORKERS <const> = 10000
 
 local counter = 0
 local dropped = {} -- processes of pools that were collected
-local live = setmetatable({}, { __mode = "k" }) -- pools that have workers
 
 ---A pool of worker processes, made by `mp.Pool`, which run functions on inputs.
 ---
@@ -112,7 +112,7 @@ function pool.create(options, method, level)
     error(message:gsub("^[^\n]-:%d+: ", ""):gsub("^args%[5%]%.", "Pool: "),
       level)
   end
-  if not self.inline then live[self] = true end
+  if not self.inline then meanwhile.add(self) end
   if self.inline and options.initializer then
     local args = options.initargs or {}
     options.initializer(table.unpack(args, 1, args.n or #args))
@@ -347,27 +347,6 @@ function Pool:close()
   if self.inline then return finish_inline(self) end
   if not self.turning and not self.broken then scheduler.pump(self) end
 end
-
--- The pools of this process that are at work.
-local function busy_pools()
-  local pools = {}
-  for one in pairs(live) do
-    if not one.broken and not one.turning and one.inbox:_mine()
-      and (next(one.jobs) or #one.callbacks > 0) then
-      table.insert(pools, one)
-    end
-  end
-  return pools
-end
-
--- While the program sleeps, its pools go on.
-system.set_driver(function(deadline)
-  local pools = busy_pools()
-  while pools[1] and system.now() < deadline
-    and scheduler.step(pools, deadline) do
-    pools = busy_pools()
-  end
-end)
 
 -- Whether there is anything left to wait for: streams that nobody reads are
 -- not waited for.

@@ -5,8 +5,9 @@
 ---@class moonfork
 local mp = {}
 
----Sleeps, while pools that are at work go on. A signal in between neither shortens nor lengthens it, except
----Ctrl-C, which ends it with an error. Raises for NaN.
+---Sleeps, while pools that are at work go on. A signal in between neither
+---shortens nor lengthens it, except Ctrl-C, which ends it with an error. Raises
+---for NaN.
 ---@param seconds number how long; 0 or less returns at once
 function mp.sleep(seconds) end
 
