@@ -40,7 +40,7 @@ local kinds = {
   end },
   { "unsendable", function() return { answer = io.stdout } end },
   { "dies at first", function(round)
-    if attempts:add(round) == 1 then os.execute "kill -SEGV $PPID" end
+    if attempts:add(round) == 1 then os.execute "kill -ABRT $PPID" end
     return "at last"
   end, { retries = 1, backoff = 0.01 } },
 }

@@ -122,6 +122,14 @@ uint64_t heap_resident(void)
 /* Sleeps until it has the lock. A wake-up may be lost, with one that is killed
    as it has released the lock or was woken for it, while another takes it. Then
    the C library would sleep until somebody has to wait again. */
+#ifdef __SANITIZE_THREAD__
+/* The thread sanitiser does not know pthread_mutex_clocklock for a lock, and
+   nobody is killed under it. */
+static int sleep_for(pthread_mutex_t *lock)
+{
+  return pthread_mutex_lock(lock);
+}
+#else
 static int sleep_for(pthread_mutex_t *lock)
 {
   int rc;
@@ -131,6 +139,7 @@ static int sleep_for(pthread_mutex_t *lock)
   } while (rc == ETIMEDOUT);
   return rc;
 }
+#endif
 
 int heap_lock(pthread_mutex_t *lock)
 {
