@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "support.h"
+#include "waiting.h"
 
 #define KIB UINT64_C(1024)
 
@@ -279,8 +280,8 @@ static void check_lost_wake(void *argument)
     lock_once(lock);
     _exit(0);
   }
-  while (atomic_load(word) == (int)getpid()) usleep(1000);
-  usleep(10000); /* it is about to sleep; if it does not yet, all is well too */
+  while (atomic_load(word) == (int)getpid()) sched_yield();
+  await_sleep(pid);
   atomic_store(word, 0);
   int status;
   CHECK(waitpid(pid, &status, 0) == pid && status == 0);
