@@ -10,6 +10,7 @@
 #include <lua.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "codec.h"
 
@@ -26,6 +27,8 @@ enum chunk_flags {
   CHUNK_STOP = 16,  /* after an error the rest of the job is skipped */
   CHUNK_FOLD = 32,  /* all inputs are one task: the function, then the combiner
                        on what came before and this */
+  CHUNK_MORE = 64,  /* another quick one was sent with it: its results may wait
+                       for that one's */
 };
 
 /* The head of a message to a worker. */
@@ -84,6 +87,30 @@ void frame_add_list(lua_State *L, int first, int count, const char *root,
 
 /* Reads the frame at `at`; gives where the next one stands. */
 const unsigned char *frame_read(const unsigned char *at, struct frame *frame);
+
+/* Integers, the most common, straight away: the bytes of their frames, one
+   written, whether one stands at `at`, and which. */
+#define FRAME_INTEGER_SIZE (1 + sizeof(lua_Integer))
+
+static inline unsigned char *frame_write_integer(lua_Integer integer,
+                                                 unsigned char *at)
+{
+  *at = FRAME_INTEGER;
+  memcpy(at + 1, &integer, sizeof integer);
+  return at + FRAME_INTEGER_SIZE;
+}
+
+static inline int frame_is_integer(const unsigned char *at)
+{
+  return *at == FRAME_INTEGER;
+}
+
+static inline lua_Integer frame_integer(const unsigned char *at)
+{
+  lua_Integer integer;
+  memcpy(&integer, at + 1, sizeof integer);
+  return integer;
+}
 
 static inline int frame_is_plain(const struct frame *frame)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "defs.h"
 #include "handle.h"
 #include "lpool_worker.h"
 #include "lsupport.h"
@@ -31,6 +32,9 @@ static uint64_t read_ticks(void)
 }
 #endif
 
+#define TICKS_FEW (TICKS_MUCH >> 10)
+#define UNASKED 7 /* tasks after which it is read again, while few are quick */
+
 uint64_t worker_count_time(struct worker *worker, _Atomic uint64_t *figure)
 {
   int64_t now = clock_now();
@@ -45,9 +49,16 @@ void worker_tick(struct worker *worker)
   worker->ticks = read_ticks();
 }
 
-int worker_is_due(const struct worker *worker)
+int worker_is_due(struct worker *worker)
 {
-  return read_ticks() - worker->ticks > TICKS_MUCH;
+  if (worker->unasked > 0) {
+    worker->unasked--;
+    return 0;
+  }
+  uint64_t now = read_ticks();
+  worker->unasked = now - worker->asked < TICKS_FEW ? UNASKED : 0;
+  worker->asked = now;
+  return now - worker->ticks > TICKS_MUCH;
 }
 
 /* ---- answers ---- */
@@ -118,6 +129,12 @@ void worker_answer_mark(struct worker *worker, enum frame_kind kind)
 
 int worker_answer_plain(struct worker *worker, int index)
 {
+  if (LIKELY(lua_isinteger(worker->L, index))) {
+    frame_write_integer(lua_tointeger(worker->L, index),
+                        find_room(worker, FRAME_INTEGER_SIZE));
+    tasks_keep(worker->record, FRAME_INTEGER_SIZE);
+    return 1;
+  }
   size_t size = frame_plain_size(worker->L, index);
   if (size == 0 || size > TASKS_ROOM) return 0;
   frame_write_plain(worker->L, index, find_room(worker, size));

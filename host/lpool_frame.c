@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "defs.h"
 #include "lpool.h"
 
 #define SIZED (1 + sizeof(uint64_t)) /* bytes before those that are counted */
@@ -101,6 +102,12 @@ static void finish(struct codec_out *out, size_t start)
 
 void frame_add(lua_State *L, int index, const char *root, struct codec_out *out)
 {
+  if (LIKELY(lua_isinteger(L, index))) {
+    make_room(L, out, FRAME_INTEGER_SIZE);
+    frame_write_integer(lua_tointeger(L, index), out->base + out->used);
+    out->used += FRAME_INTEGER_SIZE;
+    return;
+  }
   size_t size = frame_plain_size(L, index);
   if (size == 0) {
     frame_add_value(L, index, FRAME_VALUE, root, out);

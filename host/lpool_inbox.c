@@ -191,6 +191,13 @@ static int l_store(lua_State *L)
   lua_settop(L, 2);
   luaL_checktype(L, 2, LUA_TTABLE);
   for (; i < count && inbox->left > 0; i++) {
+    if (LIKELY(frame_is_integer(inbox->frames))) {
+      lua_pushinteger(L, frame_integer(inbox->frames));
+      inbox->frames += FRAME_INTEGER_SIZE;
+      inbox->left--;
+      lua_rawseti(L, 2, at + i);
+      continue;
+    }
     read_frame(inbox, &frame);
     if (LIKELY(frame_is_plain(&frame))) {
       if (frame.kind <= FRAME_NIL) continue;

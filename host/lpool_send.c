@@ -17,6 +17,7 @@
 #include "queue.h"
 
 #define PACKAGE "moonfork.Package"
+#define AT_ONCE 8 /* inputs on the stack */
 
 /* ---- packing ---- */
 
@@ -119,8 +120,22 @@ static int pack(lua_State *L)
   return 1;
 }
 
+/* Makes the package of one plain value, at 2, without an encoder. */
+static int pack_plain(lua_State *L, size_t size)
+{
+  struct package *package = lua_newuserdatauv(L, sizeof *package + size, 0);
+  package->references = 0;
+  package->size = size;
+  frame_write_plain(L, 2, package_bytes(package));
+  luaL_setmetatable(L, PACKAGE);
+  return 1;
+}
+
+/* pack(root, ...): the values, as they are now; or nil and an error. */
 int lpool_pack(lua_State *L)
 {
+  size_t size = lua_gettop(L) == 2 ? frame_plain_size(L, 2) : 0;
+  if (size > 0) return pack_plain(L, size);
   lua_pushcfunction(L, pack);
   lua_insert(L, 1);
   if (lua_pcall(L, lua_gettop(L) - 1, 1, 0) == LUA_OK) return 1;
@@ -159,7 +174,9 @@ static int l_equal(lua_State *L)
 struct sending {
   struct parcel parcel; /* first, and in it the codec's part */
   const struct message_head *head;
-  lua_Integer first, last, at;
+  lua_Integer first, last; /* inputs of the message in hand */
+  lua_Integer at;          /* the one in hand */
+  lua_Integer end;         /* the last of all messages */
 };
 
 static struct queue *check_queue(lua_State *L)
@@ -183,21 +200,20 @@ int lpool_header(lua_State *L)
   return 1;
 }
 
-/* Puts the message of the parcel; gives its size, or nil and why not. */
+/* Puts the messages of the parcel; gives how many, or nil and why not. */
 static int put(lua_State *L, struct queue *queue, struct parcel *parcel)
 {
   size_t done;
-  const struct queue_message *message = parcel_messages(parcel);
-  lua_Integer size = (lua_Integer)message->size;
-  int rc = queue_put(queue, message, 1, CLOCK_FOREVER, &done);
+  int rc = queue_put(queue, parcel_messages(parcel), parcel->count,
+                     CLOCK_FOREVER, &done);
   parcel_sent(parcel, done);
   parcel_drop(parcel);
-  if (rc != 0) {
+  if (done == 0) {
     luaL_pushfail(L);
     lua_pushstring(L, rc == -EPIPE ? "closed" : strerror(-rc));
     return 2;
   }
-  lua_pushinteger(L, size);
+  lua_pushinteger(L, (lua_Integer)done);
   return 1;
 }
 
@@ -218,11 +234,15 @@ static int encode_chunk(lua_State *L)
   struct message_head head = *sending->head;
   head.index = (uint64_t)sending->first;
   head.count = (uint64_t)(sending->last - sending->first + 1);
+  if (sending->last < sending->end) head.flags |= CHUNK_MORE;
   frame_add_bytes(L, &head, sizeof head, out);
-  for (sending->at = sending->first; sending->at <= sending->last;
-       sending->at++) {
-    lua_rawgeti(L, 2, sending->at);
-    frame_add(L, 3, "list", out);
+  sending->at = sending->first;
+  while (sending->at <= sending->last) {
+    int there = 0;
+    for (; there < AT_ONCE && sending->at + there <= sending->last; there++)
+      lua_rawgeti(L, 2, sending->at + there);
+    for (int i = 0; i < there; i++, sending->at++)
+      frame_add(L, 3 + i, "list", out);
     lua_settop(L, 2);
   }
   return 0;
@@ -237,17 +257,33 @@ static void name_input(lua_State *L, const struct sending *sending)
   lua_remove(L, -2);
 }
 
-/* send(queue, header, list, first, last): one chunk. Gives its size, or nil and
-   an error. */
+/* Adds the messages, of `size` inputs each. LUA_OK, or a status with the error
+   pushed. */
+static int add_chunks(lua_State *L, struct sending *sending, lua_Integer size)
+{
+  int status = LUA_OK;
+  while (status == LUA_OK && sending->first <= sending->end) {
+    lua_Integer left = sending->end - sending->first;
+    sending->last = sending->first + (size <= left ? size - 1 : left);
+    status = parcel_add_with(L, &sending->parcel, encode_chunk, 3);
+    if (status == LUA_OK) sending->first = sending->last + 1;
+  }
+  return status;
+}
+
+/* send(queue, header, list, first, last, size): chunks of `size` inputs each,
+   at once. Gives how many, or nil and an error. */
 int lpool_send(lua_State *L)
 {
   struct queue *queue = check_queue(L);
   struct sending sending = {.head = lua_touserdata(L, 2)};
   luaL_checktype(L, 3, LUA_TTABLE);
   sending.first = luaL_checkinteger(L, 4);
-  sending.last = luaL_checkinteger(L, 5);
+  sending.end = luaL_checkinteger(L, 5);
+  lua_Integer size = luaL_checkinteger(L, 6);
+  luaL_argcheck(L, size > 0, 6, "must be positive");
   parcel_begin(&sending.parcel);
-  if (parcel_add_with(L, &sending.parcel, encode_chunk, 3) != LUA_OK) {
+  if (add_chunks(L, &sending, size) != LUA_OK) {
     name_input(L, &sending);
     return give_up(L, &sending.parcel);
   }

@@ -22,7 +22,7 @@
 #include "target.h"
 
 #define ROOM ((size_t)64 << 10) /* bytes of messages taken at a time */
-#define ITEMS 16
+#define ITEMS 64
 
 /* Places on the stack. */
 enum { FUNCTIONS = 4, HANDLER, SEEDER, FUNCTION, COMBINER, BASE };
@@ -41,8 +41,13 @@ static int push_inputs(struct worker *worker, struct chunk *chunk)
 {
   lua_State *L = worker->L;
   struct frame frame;
-  chunk->frames = frame_read(chunk->frames, &frame);
   chunk->at++;
+  if (LIKELY(frame_is_integer(chunk->frames))) {
+    lua_pushinteger(L, frame_integer(chunk->frames));
+    chunk->frames += FRAME_INTEGER_SIZE;
+    return LUA_OK;
+  }
+  chunk->frames = frame_read(chunk->frames, &frame);
   int status = frame_open(L, &frame);
   if (status != LUA_OK || !(chunk->head.flags & CHUNK_UNPACK)) return status;
   int table = lua_gettop(L);
@@ -69,19 +74,27 @@ static void seed(struct worker *worker, const struct chunk *chunk)
   lua_call(L, 2, 0);
 }
 
-/* Calls the function on the next inputs; its results, or the error's table,
-   stand from BASE on. */
-static int call(struct worker *worker, struct chunk *chunk, int results)
+/* Pushes the function and the next inputs, behind BASE. LUA_OK, or a status
+   with the error's table. */
+static int push_call(struct worker *worker, struct chunk *chunk)
 {
   lua_State *L = worker->L;
   if (chunk->head.flags & CHUNK_SEEDED) seed(worker, chunk);
   lua_settop(L, BASE - 1);
   lua_pushvalue(L, FUNCTION);
   int status = push_inputs(worker, chunk);
-  if (LIKELY(status == LUA_OK))
-    status = lua_pcall(L, lua_gettop(L) - BASE, results, HANDLER);
-  else
-    target_wrap_error(L);
+  if (UNLIKELY(status != LUA_OK)) target_wrap_error(L);
+  return status;
+}
+
+/* Calls what push_call pushed, under lua_pcall; the result, or the error's
+   table, stands at BASE. */
+static int call_one(struct worker *worker, struct chunk *chunk)
+{
+  lua_State *L = worker->L;
+  int status = push_call(worker, chunk);
+  if (status != LUA_OK) return status;
+  status = lua_pcall(L, lua_gettop(L) - BASE, 1, HANDLER);
   if (status != LUA_OK && status != LUA_ERRRUN) target_wrap_error(L);
   return status;
 }
@@ -143,17 +156,6 @@ static void answer_one(struct worker *worker)
     worker_answer_unsendable(worker);
 }
 
-static void run_task(struct worker *worker, struct chunk *chunk)
-{
-  int all = (chunk->head.flags & CHUNK_ALL) != 0;
-  if (call(worker, chunk, all ? LUA_MULTRET : 1) != LUA_OK)
-    fail_task(worker, chunk, 0);
-  else if (all)
-    answer_all(worker);
-  else
-    answer_one(worker);
-}
-
 /* Combines the result at the top with what is at COMBINER + 1, so far. */
 static int combine(struct worker *worker, int sum)
 {
@@ -174,7 +176,7 @@ static void run_fold(struct worker *worker, struct chunk *chunk)
   while (chunk->at < chunk->head.count) {
     atomic_store_explicit(&worker->record->place, chunk->at + 1,
                           memory_order_relaxed);
-    int status = call(worker, chunk, 1);
+    int status = call_one(worker, chunk);
     if (status == LUA_OK && chunk->at > 1) status = combine(worker, sum);
     if (status != LUA_OK) {
       fail_task(worker, chunk, (lua_Integer)chunk->at);
@@ -208,6 +210,77 @@ static void settle(struct worker *worker)
     worker->leaving = 1;
 }
 
+/* Passes over a task that is not wanted. */
+static void skip_task(struct chunk *chunk)
+{
+  struct frame frame;
+  chunk->frames = frame_read(chunk->frames, &frame);
+  chunk->at++;
+}
+
+/* Runs a task of a frame that run_tasks has. */
+static void run_task(struct worker *worker, struct chunk *chunk)
+{
+  lua_State *L = worker->L;
+  int all = (chunk->head.flags & CHUNK_ALL) != 0;
+  worker->calling = 1;
+  if (LIKELY(push_call(worker, chunk) == LUA_OK)) {
+    lua_call(L, lua_gettop(L) - BASE, all ? LUA_MULTRET : 1);
+    worker->calling = 0;
+    all ? answer_all(worker) : answer_one(worker);
+  } else {
+    worker->calling = 0;
+    fail_task(worker, chunk, 0);
+  }
+  settle(worker);
+}
+
+/* The rest of the chunk, task by task, in a frame whose stack looks like that
+   of the caller, but that the worker and the chunk stand at 1 and 2: to protect
+   all of them at once costs less than each. */
+static int run_tasks(lua_State *L)
+{
+  struct worker *worker = lua_touserdata(L, 1);
+  struct chunk *chunk = lua_touserdata(L, 2);
+  while (chunk->at < chunk->head.count && !worker->leaving) {
+    if (LIKELY(begin(worker, chunk)))
+      run_task(worker, chunk);
+    else
+      skip_task(chunk);
+  }
+  return 0;
+}
+
+static int call_run_tasks(struct worker *worker, struct chunk *chunk)
+{
+  lua_State *L = worker->L;
+  lua_settop(L, BASE - 1);
+  lua_pushcfunction(L, run_tasks);
+  lua_pushlightuserdata(L, worker);
+  lua_pushlightuserdata(L, chunk);
+  for (int i = 3; i < BASE; i++) lua_pushvalue(L, i);
+  return lua_pcall(L, BASE - 1, 0, HANDLER);
+}
+
+/* Raises anew what was raised outside of tasks: the worker cannot go on. */
+static void raise_own(lua_State *L, int status)
+{
+  if (status == LUA_ERRRUN) lua_getfield(L, -1, "value");
+  lua_error(L);
+}
+
+static void run_each(struct worker *worker, struct chunk *chunk)
+{
+  int status;
+  while ((status = call_run_tasks(worker, chunk)) != LUA_OK) {
+    if (!worker->calling) raise_own(worker->L, status);
+    worker->calling = 0;
+    if (status != LUA_ERRRUN) target_wrap_error(worker->L);
+    fail_task(worker, chunk, 0);
+    settle(worker);
+  }
+}
+
 static void run_chunk(struct worker *worker, struct chunk *chunk)
 {
   lua_State *L = worker->L;
@@ -218,18 +291,9 @@ static void run_chunk(struct worker *worker, struct chunk *chunk)
     if (begin(worker, chunk)) run_fold(worker, chunk);
     settle(worker);
   } else {
-    struct frame frame;
-    while (chunk->at < chunk->head.count && !worker->leaving) {
-      if (begin(worker, chunk)) {
-        run_task(worker, chunk);
-        settle(worker);
-      } else {
-        chunk->frames = frame_read(chunk->frames, &frame);
-        chunk->at++;
-      }
-    }
+    run_each(worker, chunk);
   }
-  worker_flush(worker);
+  if (!(chunk->head.flags & CHUNK_MORE)) worker_flush(worker);
 }
 
 /* ---- messages ---- */

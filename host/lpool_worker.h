@@ -21,8 +21,11 @@ struct worker {
   uint32_t skipped;    /* tasks that were, since the last message */
   int64_t from;        /* when what is not yet in the figures began */
   uint64_t ticks;      /* when results were last put */
+  uint64_t asked;      /* when that was last compared with the clock */
+  unsigned unasked;    /* tasks before it is again */
   lua_Integer memory;  /* resident bytes, beyond which it ends; 0: none */
   int statm;
+  int calling; /* a task runs: what is raised is its error */
   int leaving;
 };
 
@@ -37,9 +40,10 @@ static inline void worker_add(_Atomic uint64_t *figure, uint64_t more)
 uint64_t worker_count_time(struct worker *worker, _Atomic uint64_t *figure);
 
 /* Notes that results were put just now, and whether that was long ago: a
-   millisecond or so. Next to free of cost. */
+   millisecond or so. To read the clock takes as long as a small task: where
+   tasks are quick it is read for some of them only. */
 void worker_tick(struct worker *worker);
-int worker_is_due(const struct worker *worker);
+int worker_is_due(struct worker *worker);
 
 /* Puts what the record keeps on the queue. */
 void worker_flush(struct worker *worker);

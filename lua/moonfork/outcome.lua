@@ -136,7 +136,7 @@ local function measure(chunk, count, busy)
 end
 
 -- The message in hand: results of tasks with numbers from `first` on.
-local function read_message(pool, w, first, count, busy)
+local function read_several(pool, w, first, count, busy)
   local inbox = pool.inbox
   local known = w.received + 1 - first -- read before, from the record
   if known >= count then return end
@@ -167,6 +167,28 @@ local function read_message(pool, w, first, count, busy)
         team.drop_first(w)
       end
     end
+  end
+end
+
+-- The message in hand is what came of a future, the first that its worker has.
+local function read_single(pool, w, future, busy)
+  local f = future.f
+  if busy ~= 0 then f.cost = f.cost and (f.cost + busy) / 2 or busy end
+  w.received = future.base + 1
+  future.outstanding = 0
+  local what, fields = future:arrived(pool.inbox:_value())
+  team.drop_first(w)
+  if what then read_future(pool, w, future, what, fields) end
+end
+
+-- The message in hand, whatever it is.
+local function read_message(pool, w, first, count, busy)
+  local chunk = w[w.head]
+  if count == 1 and chunk and chunk.is_future and first == w.received + 1
+    and chunk.base == w.received then
+    read_single(pool, w, chunk, busy)
+  else
+    read_several(pool, w, first, count, busy)
   end
 end
 

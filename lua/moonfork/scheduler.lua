@@ -16,25 +16,40 @@ local scheduler = {}
 local LOOK <const> = 0.02      -- seconds between looks for the dead
 local PATIENCE <const> = 0.001 -- before what looks quick is taken back
 local LARGEST <const> = 65536  -- tasks in a chunk
+local MOST_AT_ONCE <const> = 512 -- chunks that are sent together
 local now = system.now
 
 -- ---- giving work ----
 
--- How many tasks the next chunk of a job has.
-local function size_of(pool, job, left)
-  local size = job.chunk
-  if not size then
-    local cost = job.f.cost
-    size = cost and team.TARGET // cost or 1
-    local share = left // (2 * pool.workers)
-    if not job.is_stream and size > share then size = share end
-    if job.most and size > job.most then size = job.most end
-    if size > LARGEST then size = LARGEST end
-    if size < 1 then size = 1 end
-  end
+-- How many tasks of that cost the next chunk of a job should have.
+local function measured_size(pool, job, left)
+  local cost = job.f.cost
+  local size = cost and team.TARGET // cost or 1
+  local share = left // (2 * pool.workers)
+  if not job.is_stream and size > share then size = share end
+  if job.most and size > job.most then size = job.most end
+  if size > LARGEST then size = LARGEST end
+  if size < 1 then size = 1 end
   return size // 1 | 0
 end
+
+-- How many tasks the next chunk of a job has.
+local function size_of(pool, job, left)
+  return job.chunk or measured_size(pool, job, left)
+end
 scheduler.size_of = size_of
+
+-- How many tasks of a job are sent next: a chunk, or several, when their size
+-- was asked for and they are known to be quick.
+local function count_next(pool, job, left)
+  local chunk = job.chunk
+  local size = measured_size(pool, job, left)
+  if not chunk then return size end
+  local times = size // chunk
+  if times > MOST_AT_ONCE then times = MOST_AT_ONCE end
+  return times > 1 and times * chunk or chunk
+end
+scheduler.count_next = count_next
 
 -- The next range of a job to send.
 local function take_range(pool, job, most)
@@ -42,12 +57,12 @@ local function take_range(pool, job, most)
   if again and #again > 0 then
     local range = table.remove(again)
     local last = math.min(range[2], range[1] + most - 1,
-      range[1] + size_of(pool, job, range[2] - range[1] + 1) - 1)
+      range[1] + count_next(pool, job, range[2] - range[1] + 1) - 1)
     if last < range[2] then table.insert(again, { last + 1, range[2] }) end
     return range[1], last
   end
   local first = job.next
-  local size = size_of(pool, job, job.last - first + 1)
+  local size = count_next(pool, job, job.last - first + 1)
   local last = math.min(job.last, first + size - 1, first + most - 1)
   job.next = last + 1
   return first, last
@@ -77,9 +92,15 @@ local function send_range(pool, w, job)
     from, to = job.ranges[first][1], job.ranges[first][2]
     items = to - from + 1
   end
-  local ok, err = core._send(w.tasks, job.header, job.source, from, to)
-  if not ok then return nil, err end
+  local count, err = core._send(w.tasks, job.header, job.source, from, to,
+    not items and job.chunk or to - from + 1)
+  if not count then return nil, err end
   job.outstanding = job.outstanding + last - first + 1
+  if job.chunk and not items and first + count * job.chunk <= last then
+    -- There was no room for all.
+    rows.give_back(pool, job, first + count * job.chunk, last)
+    last = first + count * job.chunk - 1
+  end
   local cost = job.f.cost
   team.sent(w, { job = job, first = first, last = last, items = items },
     last - first + 1, cost and cost * (to - from + 1))
@@ -270,8 +291,12 @@ end
 ---@param deadline number
 ---@return boolean ok
 function scheduler.step_one(pool, deadline)
-  if not pool.settled or pool.broken or pool.turning or pool.suspicious
-    or not pool.inbox:_is_empty() then
+  if pool.broken or pool.turning or pool.suspicious then
+    return scheduler.step(pool.itself, deadline)
+  elseif not pool.inbox:_is_empty() then
+    scheduler.pump(pool)
+    return true
+  elseif not pool.settled then
     return scheduler.step(pool.itself, deadline)
   end
   local left
@@ -279,7 +304,9 @@ function scheduler.step_one(pool, deadline)
     left = deadline - now()
     if left <= 0 then return false end
   end
-  if core._sleep(left, pool.watch) ~= "message" then
+  if core._sleep(left, pool.watch) == "message" then
+    scheduler.pump(pool)
+  else
     pool.suspicious = true
     scheduler.peek(pool)
   end

@@ -106,7 +106,7 @@ local function advance(pool, job)
     if pool.broken then error(pool.broken, 0) end
     if read_one(pool, job) then
       local unsent = job.last - job.next + 1
-      if unsent >= scheduler.size_of(pool, job, unsent) then
+      if unsent >= scheduler.count_next(pool, job, unsent) then
         rows.enqueue(pool, job)
         scheduler.pump(pool)
       end
@@ -167,8 +167,8 @@ function stream.create(pool, f, source, count, options, in_order)
   else
     job.read_next = source
   end
-  if job.ahead and not job.chunk then
-    job.most = math.max(1, job.ahead // (2 * math.max(1, pool.workers)))
+  if job.ahead or job.chunk then
+    job.most = math.max(1, window(pool, job) // (2 * math.max(1, pool.workers)))
   end
   local closing = setmetatable({ pool = pool, job = job }, closer)
   return function()

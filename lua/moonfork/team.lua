@@ -44,8 +44,11 @@ local function offer(pool, w)
   elseif not w.listed and held < MOST_CHUNKS
     and (held < MOST_SLOW or w.load < team.TARGET) then
     w.listed = "spare"
-    pool.spare_last = pool.spare_last + 1
-    pool.spare[pool.spare_last] = w
+    if not w.in_row then -- it may be, from before it was idle
+      w.in_row = true
+      pool.spare_last = pool.spare_last + 1
+      pool.spare[pool.spare_last] = w
+    end
   end
 end
 team.offer = offer
@@ -66,6 +69,7 @@ function team.find(pool)
     local w = spare[pool.spare_first]
     spare[pool.spare_first] = nil
     pool.spare_first = pool.spare_first + 1
+    w.in_row = false
     if w.listed == "spare" then
       w.listed = nil
       if not w.leaving then return w end
@@ -92,7 +96,7 @@ end
 local function offer_all(pool)
   pool.idle, pool.spare, pool.spare_first, pool.spare_last = {}, {}, 1, 0
   for _, w in ipairs(pool.team) do
-    w.listed = nil
+    w.listed, w.in_row = nil, false
     offer(pool, w)
   end
 end
