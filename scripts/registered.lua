@@ -26,7 +26,8 @@ end
 
 -- array of luaL_Reg -> the class that it is for, where the code tells.
 local function find_classes(text)
-  local classes = {}
+  local opened = text:match("luaopen_moonfork_core_(%l+)")
+  local classes = { functions = opened and "core." .. opened }
   for type, methods, metamethods in
     text:gmatch("new_type%(L, OBJECT_(%u+), ([%w_]+),%s+([%w_]+)%)") do
     classes[methods], classes[metamethods] = type:lower(), type:lower()
