@@ -51,8 +51,7 @@ type, a timeout that is NaN, and a method that is called with a dot; after
 when Ctrl-C breaks off a wait; and when there is no memory left. Such an error
 is a string with the line of the caller and, where there is one, the remedy.
 
-`tostring` of any object gives a line for people. An object that is dropped is
-closed by the collector.
+`tostring` of any object gives a line for people.
 ]]
 
 local function receiver(class)
