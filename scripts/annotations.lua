@@ -36,6 +36,9 @@ end
 local function parse_return(text)
   local kind, rest = split_type(text)
   local name, words = rest:match("^([%a_][%w_]*)%s*(.*)$")
+  if rest:find("^%.%.%.") then
+    name, words = "...", rest:match("^...%s*(.*)$")
+  end
   return { name = name, type = kind, words = words or rest }
 end
 
@@ -46,12 +49,20 @@ function tags.type(block, text) block.type = split_type(text) end
 function tags.private(block) block.private = true end
 tags.package, tags.protected = tags.private, tags.private
 
+-- These give what they have made: lines that follow go on with its words.
 function tags.param(block, text)
   table.insert(block.params, parse_named(text))
+  return block.params[#block.params]
 end
 
 tags["return"] = function(block, text)
   table.insert(block.returns, parse_return(text))
+  return block.returns[#block.returns]
+end
+
+function tags.raises(block, text)
+  table.insert(block.raises, { words = text })
+  return block.raises[#block.raises]
 end
 
 function tags.field(block, text)
@@ -59,19 +70,22 @@ function tags.field(block, text)
     or text:find("^package ")
   if not hidden then
     table.insert(block.fields, parse_named((text:gsub("^public ", ""))))
+    return block.fields[#block.fields]
   end
 end
 
 local function new_block()
-  return { text = {}, params = {}, returns = {}, fields = {} }
+  return { text = {}, params = {}, returns = {}, raises = {}, fields = {} }
 end
 
 local function add_line(block, line)
   local tag, text = line:match("^@(%a+)%s*(.*)$")
-  if not tag then
+  if not tag and block.last then
+    block.last.words = block.last.words .. " " .. line:match("^%s*(.*)$")
+  elseif not tag then
     table.insert(block.text, (line:gsub("^ ", "")))
   elseif tags[tag] then
-    tags[tag](block, text)
+    block.last = tags[tag](block, text)
   end
 end
 
@@ -112,11 +126,13 @@ end
 -- Adds what the line defines to its class.
 local function define(class, block, line, path, number)
   local _, mark, name, params = parse_definition(line)
-  if name:find("^_") or block.private then return end
-  if params or #block.params > 0 or #block.returns > 0 then
+  local is_meta = name:find("^__") and #block.text > 0
+  if name:find("^_") and not is_meta or block.private then return end
+  if params or is_meta or #block.params > 0 or #block.returns > 0 then
     table.insert(class.functions, { name = name, mark = mark, path = path,
       line = number, parameters = params, text = block.text,
-      params = block.params, returns = block.returns })
+      params = block.params, returns = block.returns,
+      raises = block.raises })
   else
     table.insert(class.fields, { name = name, type = block.type or "any",
       words = table.concat(block.text, " ") })

@@ -29,6 +29,7 @@ RemoteError.__name = "moonfork.RemoteError"
 
 ---The message, and the traceback of the process where it happened.
 ---@return string text for a person to read
+---@raises nothing
 function RemoteError:__tostring()
   local where = ("process '%s' (pid %d): "):format(self.process, self.pid)
   return where .. (self.traceback or self.message)

@@ -112,10 +112,10 @@ local function wait_for(self, deadline)
   return true
 end
 
----The results of the call, all of them, once it has ended. Raises a remote
----error when it failed, the same each time. May be called again.
+---The results of the call, all of them, once it has ended. May be called again.
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return any ... what the function gave, or nil and "timeout"
+---@raises a remote error when it failed, the same each time
 function Future:result(timeout)
   if not self.state and not wait_for(self, checks.deadline(timeout, 2)) then
     return nil, "timeout"
@@ -130,6 +130,7 @@ end
 ---@param timeout number? seconds
 ---@return moonfork.RemoteError|nil err nil when it has results
 ---@return string? reason "timeout" when it has not ended
+---@raises in another process than the one that made it
 function Future:error(timeout)
   if not self.state and not wait_for(self, checks.deadline(timeout, 2)) then
     return nil, "timeout"
@@ -141,6 +142,7 @@ end
 ---@param timeout number? seconds
 ---@return true|nil ended
 ---@return string? reason "timeout" when it has not
+---@raises in another process than the one that made it
 function Future:wait(timeout)
   if wait_for(self, checks.deadline(timeout, 2)) then return true end
   return nil, "timeout"
@@ -148,6 +150,7 @@ end
 
 ---Tells whether it has ended: with results, an error, or cancelled.
 ---@return boolean yes
+---@raises in another process than the one that made it
 function Future:done()
   touch(self)
   return self.state ~= nil
@@ -155,6 +158,7 @@ end
 
 ---Tells whether a worker is running it now.
 ---@return boolean yes
+---@raises in another process than the one that made it
 function Future:running()
   touch(self)
   local w = self.worker
@@ -165,6 +169,7 @@ end
 
 ---Tells whether it was cancelled.
 ---@return boolean yes
+---@raises in another process than the one that made it
 function Future:cancelled()
   touch(self)
   return self.state == "cancelled"
@@ -186,6 +191,7 @@ end
 ---another takes its place. `result` raises a remote error of the kind
 ---"cancelled" from then on.
 ---@return boolean yes false when it had ended before
+---@raises in another process than the one that made it
 function Future:cancel()
   touch(self)
   while not self.state do
@@ -214,10 +220,14 @@ end
 ---the middle of a later call of its pool or of a future of it, or at once when
 ---it has ended. What the function raises is written to standard error.
 ---@param f fun(future: moonfork.Future) what to call
+---@raises in another process than the one that made it
 function Future:on_done(f)
   checks.callable("on_done", f, 2)
   touch(self)
-  if self.state then return call_safely(f, self) end
+  if self.state then
+    call_safely(f, self)
+    return
+  end
   self.calls = self.calls or {}
   table.insert(self.calls, function() call_safely(f, self) end)
 end

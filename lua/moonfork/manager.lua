@@ -196,6 +196,10 @@ local function is_method(known, key)
   return methods and methods[key] or known.methods and known.methods[key]
 end
 
+---Reads a field of the object, or gives one of its methods, to be called there.
+---@param key any the field
+---@return any value a copy; what is a function there is called there
+---@raises what the object raises, and when the server has ended or was closed
 function Proxy:__index(key)
   local known = check(self)
   if is_method(known, key) then return find_stub(key) end
@@ -208,22 +212,36 @@ function Proxy:__index(key)
   return find_stub(key)
 end
 
+---Sets a field of the object.
+---@param key any the field
+---@param value any a copy of it is set
+---@raises as reading; and when key or value cannot be sent
 function Proxy:__newindex(key, value)
   local known = check(self)
   known.methods = nil -- one may have become a field
   call(known.of, "newindex", known.id, key, value)
 end
 
+---The length of the object.
+---@return any length what `#` gives there
+---@raises as reading
 function Proxy:__len()
   local known = check(self)
   return call(known.of, "len", known.id)
 end
 
+---Calls the object, a function or what has a `__call`.
+---@param ... any arguments
+---@return any ... what it gives
+---@raises as reading; and when an argument cannot be sent
 function Proxy:__call(...)
   local known = check(self)
   return call(known.of, "call", known.id, ...)
 end
 
+---Goes over what is in the object at the moment of the call.
+---@return function next gives a key and the value
+---@raises as reading
 function Proxy:__pairs()
   local known = check(self)
   local keys, values = call(known.of, "pairs", known.id)
@@ -234,6 +252,10 @@ function Proxy:__pairs()
   end
 end
 
+---Tells whether both stand for the same object.
+---@param other any another proxy
+---@return boolean yes also of a proxy that went through other processes
+---@raises nothing
 function Proxy:__eq(other)
   local left, right = proxies[self], proxies[other]
   return left ~= nil and right ~= nil and left.id == right.id
@@ -289,6 +311,8 @@ end
 ---Makes a list in the server.
 ---@param values table? what is in it at first, 1 to `#values`; nil: nothing
 ---@return moonfork.Proxy list
+---@raises when `values` cannot be sent, and when the server has ended or was
+---closed
 function Manager:list(values)
   return create(self, "list", values)
 end
@@ -296,16 +320,17 @@ end
 ---Makes a table in the server.
 ---@param values table? what is in it at first; nil: nothing
 ---@return moonfork.Proxy table
+---@raises as `list`
 function Manager:table(values)
   return create(self, "table", values)
 end
 
 ---Says how objects of a kind are made: `constructor` is called in the server,
 ---with the arguments of `new`, and gives the object, anything but nil. It goes
----there as functions do, with its upvalues and what globals it uses. Raises
----when there is a kind of that name already.
+---there as functions do, with its upvalues and what globals it uses.
 ---@param name string what the kind is called
 ---@param constructor fun(...): any makes one
+---@raises when there is a kind of that name already
 function Manager:register(name, constructor)
   local of = check_manager(self)
   if type(name) ~= "string" then
@@ -318,11 +343,11 @@ function Manager:register(name, constructor)
   call(of, "register", name, constructor)
 end
 
----Makes an object of a kind that was registered. Raises what its constructor
----raises, and when there is no such kind.
+---Makes an object of a kind that was registered.
 ---@param name string the kind
 ---@param ... any what the constructor is called with
 ---@return moonfork.Proxy object
+---@raises what its constructor raises, and when there is no such kind
 function Manager:new(name, ...)
   check_manager(self)
   if type(name) ~= "string" then
@@ -333,7 +358,8 @@ end
 
 ---Ends the server, when it is through with the calls that were made before; one
 ---that takes longer than a second is broken off. Proxies raise from then on.
----May be called again. Raises in a process that did not make the manager.
+---May be called again.
+---@raises in a process that did not make the manager
 function Manager:close()
   local of = check_manager(self)
   local _, pid = core.self()
@@ -350,6 +376,8 @@ function Manager:close()
   self.process:join()
 end
 
+---Ends the server at the end of the scope, as `close`.
+---@raises in a process that did not make the manager
 Manager.__close = Manager.close
 
 function Manager:__tostring()

@@ -39,25 +39,7 @@ local MOST_WORKERS <const> = 10000
 local counter = 0
 local dropped = {} -- processes of pools that were collected
 
----A pool of worker processes, made by `mp.Pool`, which run functions on inputs.
----
----Functions, inputs and results are copies: they travel by value, as messages
----do. A function is taken as it is at each call. What a function keeps in
----upvalues or global variables stays with the worker.
----
----There is no thread that watches over a pool: it goes on while the program is
----inside a call of it or of one of its futures, or in `mp.sleep`.
----
----A worker that dies fails the task that it was running, with an error of the
----kind "crashed", unless that has retries left; another takes its place.
----
----As a to-be-closed variable (`local pool <close> = ...`) it is closed and
----joined where its scope ends, and terminated when that is left by an error.
----One that is collected ends its workers. A pool belongs to the process that
----made it; a task may make pools of its own.
 ---@class moonfork.Pool
----@field workers integer how many there are
----@field name string what it is called
 local Pool = { __name = "moonfork.Pool" }
 Pool.__index = Pool
 
@@ -176,17 +158,22 @@ end
 ---"keep"` all are run, and such errors stand among the results.
 ---@param f fun(value: any): any its first result counts
 ---@param list table from 1 to `list.n`, or `#list`
----@param options moonfork.MapOptions?
+---@param options moonfork.MapOptions? a table with these fields
 ---@return table results in the order of the list; `n` is how many there are
+---@raises the remote error of the task that failed; when the function or an
+---input cannot be sent, with its place; for an option that it does not know or
+---of the wrong kind; and when the pool is closed, terminated, broken or of
+---another process
 function Pool:map(f, list, options)
   return map(self, "map", f, list, options, 0, 1)
 end
 
 ---The same, for a function of several arguments.
----@param f function
+---@param f function what a worker calls
 ---@param list table[] lists of arguments; `n` of one is honoured
----@param options moonfork.MapOptions?
+---@param options moonfork.MapOptions? a table with these fields
 ---@return table results as of map
+---@raises as `map`
 function Pool:starmap(f, list, options)
   return map(self, "starmap", f, list, options, jobs.UNPACK, 1)
 end
@@ -194,11 +181,12 @@ end
 ---Calls a function on each value of a list, and combines the results to one:
 ---those of neighbours within the workers, then what comes from these, here, all
 ---in the order of the list. Errors are raised as by map.
----@param f fun(value: any): any
+---@param f fun(value: any): any its first result counts
 ---@param combine fun(left: any, right: any): any must be associative
----@param list table
----@param options moonfork.ReduceOptions?
+---@param list table from 1 to `list.n`, or `#list`
+---@param options moonfork.ReduceOptions? a table with these fields
 ---@return any result nil for an empty list
+---@raises as `map`, and what `combine` raises here
 function Pool:reduce(f, combine, list, options)
   check(self, "reduce", 2)
   checks.callable("reduce", f, 2)
@@ -245,24 +233,27 @@ end
 ---be endless. An error is raised when its turn comes. When the loop is left
 ---early, what was not begun is not run.
 ---@param f fun(value: any): any its first result counts
----@param source table|fun(): any
----@param options moonfork.StreamOptions?
----@return fun(): integer?, any next the place in the source, and the result
+---@param source table|fun(): any a list, or what gives the next value
+---@param options moonfork.StreamOptions? a table with these fields
+---@return fun(): (integer?, any) next the place in the source, and the result
 ---@return nil state
 ---@return nil control
 ---@return table closing for the loop
+---@raises as `map`; the error of a task in the loop, when its turn comes, and
+---what the source raises
 function Pool:imap(f, source, options)
   return iterate(self, "imap", f, source, options, true, 1)
 end
 
 ---The same, in the order in which they finish.
----@param f fun(value: any): any
----@param source table|fun(): any
----@param options moonfork.StreamOptions?
----@return fun(): integer?, any next the place in the source, and the result
+---@param f fun(value: any): any its first result counts
+---@param source table|fun(): any a list, or what gives the next value
+---@param options moonfork.StreamOptions? a table with these fields
+---@return fun(): (integer?, any) next the place in the source, and the result
 ---@return nil state
 ---@return nil control
 ---@return table closing for the loop
+---@raises as `imap`
 function Pool:imap_unordered(f, source, options)
   return iterate(self, "imap_unordered", f, source, options, false, 1)
 end
@@ -303,19 +294,23 @@ local function submit(self, what, options, f, ...)
 end
 
 ---Has a worker call a function, and does not wait for it.
----@param f function
+---@param f function what a worker calls
 ---@param ... any its arguments, as they are now
 ---@return moonfork.Future future
+---@raises when the function or an argument cannot be sent, and when the pool is
+---closed, terminated, broken or of another process
 function Pool:submit(f, ...)
   return submit(self, "submit", nothing, f, ...)
 end
 
 ---The same with options: `timeout`, `retries` and `backoff` as for map, and
 ---`priority`, a number: a higher one is begun first; it is 0 unless given.
----@param options moonfork.SubmitOptions
----@param f function
+---@param options moonfork.SubmitOptions a table with these fields
+---@param f function what a worker calls
 ---@param ... any its arguments
 ---@return moonfork.Future future
+---@raises as `submit`, and for an option that it does not know or of the wrong
+---kind
 function Pool:submit_with(options, f, ...)
   options = checks.options("submit_with", options, of_submit, 2)
   return submit(self, "submit_with", options, f, ...)
@@ -340,12 +335,16 @@ end
 
 ---Takes no more tasks; those that it has been given are run. May be called
 ---again.
+---@raises in another process than the one that made it
 function Pool:close()
   check_mine(self, "close", 2)
   if self.closed then return end
   self.closed, self.settled = true, false
-  if self.inline then return finish_inline(self) end
-  if not self.turning and not self.broken then scheduler.pump(self) end
+  if self.inline then
+    finish_inline(self)
+  elseif not self.turning and not self.broken then
+    scheduler.pump(self)
+  end
 end
 
 -- Whether there is anything left to wait for: streams that nobody reads are
@@ -357,11 +356,12 @@ local function has_jobs(self)
   return false
 end
 
----Waits until all tasks were run and the workers have ended. Raises when the
----pool is neither closed nor terminated, as it would wait for ever.
+---Waits until all tasks were run and the workers have ended.
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return true|nil ended
 ---@return string? reason "timeout" when some are left
+---@raises when the pool is neither closed nor terminated, as it would wait for
+---ever
 function Pool:join(timeout)
   check_mine(self, "join", 2)
   local deadline = checks.deadline(timeout, 2)
@@ -383,6 +383,7 @@ end
 ---Ends the workers at once, and waits for that. What they run is lost: it fails
 ---with a remote error of the kind "cancelled", as does what was not begun. May
 ---be called again.
+---@raises in another process than the one that made it
 function Pool:terminate()
   check_mine(self, "terminate", 2)
   if self.terminated then return end
@@ -400,6 +401,8 @@ end
 ---Changes how many workers there are. Those that are too many end after the
 ---task that they run.
 ---@param count integer at least 1
+---@raises when the pool is closed, terminated or has no workers (`mp.Pool(0)`),
+---and when there are no more processes
 function Pool:resize(count)
   check(self, "resize", 2)
   if self.inline then
@@ -414,6 +417,7 @@ end
 
 ---What the workers have done.
 ---@return moonfork.PoolStats stats of those that are there now
+---@raises in another process than the one that made it
 function Pool:stats()
   check_mine(self, "stats", 2)
   if not self.broken and not self.turning and not self.inline then
@@ -429,6 +433,10 @@ function Pool:stats()
   return stats
 end
 
+---Closes and joins it at the end of its scope; terminates it when an error ends
+---the scope.
+---@param err any the error, if there is one
+---@raises nothing
 function Pool:__close(err)
   if not self.inbox:_mine() then return end
   if err ~= nil or self.broken then
@@ -458,8 +466,8 @@ local default = {} -- start method -> pool
 
 ---Maps on a pool that is made at the first use and kept to the end.
 ---@param method string "fork", "spawn" or "forkserver"
----@param f function
----@param list table
+---@param f function what a worker calls
+---@param list table from 1 to `list.n`, or `#list`
 ---@param options table? as of Pool:map
 ---@return table results
 local function parallel_map(method, f, list, options)

@@ -150,6 +150,7 @@ ParentProcess.__index = ParentProcess
 
 ---Tells whether the parent lives.
 ---@return boolean yes false once it has ended
+---@raises nothing
 function ParentProcess:is_alive() -- luacheck: ignore self
   return system.parent_join(0) == nil
 end
@@ -158,6 +159,7 @@ end
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return true|nil ended true once it has ended
 ---@return string? reason "timeout" when it has not
+---@raises nothing
 function ParentProcess:join(timeout) -- luacheck: ignore self
   return system.parent_join(timeout)
 end

@@ -166,9 +166,10 @@ local function check_count(what, value, level)
   end
 end
 
----Says that more is done. Raises after `finish`.
+---Says that more is done.
 ---@param count integer? how much more; 1 unless given
 ---@param failures integer? how much of that has failed; 0 unless given
+---@raises after `finish`
 function Progress:step(count, failures)
   local kept = check(self, "step")
   if kept.finished then
@@ -185,6 +186,7 @@ end
 
 ---Shows it for the last time, as it is then, and ends its line. May be called
 ---again.
+---@raises nothing
 function Progress:finish()
   local kept = check(self, "finish")
   if kept.finished then return end
@@ -192,6 +194,8 @@ function Progress:finish()
   tell(self, kept, true)
 end
 
+---Finishes it at the end of its scope, as `finish`.
+---@raises nothing
 Progress.__close = Progress.finish
 
 function Progress:__tostring()

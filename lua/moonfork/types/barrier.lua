@@ -16,8 +16,7 @@
 local Barrier = {}
 
 ---Waits until all have come. The last to come runs the barrier's action before
----the others go on; an error in it passes there. Raises when it is called from
----that action.
+---the others go on; an error in it passes there.
 ---
 ---When more processes use a barrier than it has parties, one that comes while
 ---the action is run waits for its end first. If its time is up then, it has
@@ -27,20 +26,25 @@ local Barrier = {}
 ---@return integer|nil place 1 for the first that came, `parties` for the last
 ---@return string? reason "timeout" for the one whose time is up, "broken" for
 ---the others
+---@raises when it is called from that action
 function Barrier:wait(timeout) end
 
 ---Breaks it, for those who wait and all who come, until it is reset. A meeting
 ---that all had come to is not concerned, unless its action is still run.
+---@raises nothing
 function Barrier:abort() end
 
 ---Makes it as new. Those who wait are told `"broken"`; those who come from now
 ---on wait for each other.
+---@raises nothing
 function Barrier:reset() end
 
 ---How many wait, at the moment of the call.
 ---@return integer count 0 when it is broken
+---@raises nothing
 function Barrier:waiting() end
 
 ---Tells whether it is broken, at the moment of the call.
 ---@return boolean yes true until it is reset
+---@raises nothing
 function Barrier:broken() end

@@ -12,22 +12,22 @@ local mp = {}
 ---may contain themselves. A function goes with its upvalues and with the
 ---globals that it uses; a loaded module goes as its name. A table with a
 ---metatable goes when that is registered.
----
----Raises for all else (files, coroutines, userdata, processes, metatables that
----nobody registered) and for tables nested deeper than 10000 levels; the
----message begins with the path to the value: `value.a[2]: a coroutine cannot be
----sent to another process`.
 ---@param value any what to encode
 ---@return string bytes any bytes, zeros among them
+---@raises for all else (files, coroutines, userdata, processes, metatables that
+---nobody registered), for tables nested deeper than 10000 levels, and what an
+---`__encode` raises; the message begins with the path to the value:
+---`value.a[2]: a coroutine cannot be sent to another process`
 function mp.encode(value) end
 
----Turns what `encode` gave back into a value. Raises for anything else: bytes
----that are malformed, cut off, or followed by more. Nothing in them can crash
----the program. It raises for functions too, unless `functions` is set: once
----called they can do anything, so set it for a source that you trust.
+---Turns what `encode` gave back into a value. Nothing in a string can crash the
+---program. A function, once called, can do anything: set `functions` for a
+---source that you trust only.
 ---@param bytes string what `encode` gave
 ---@param options? { functions?: boolean } `functions`: true to accept them
 ---@return any value a value of its own
+---@raises for anything else: bytes that are malformed, cut off, or followed by
+---more; for functions, unless `functions` is set; and what a `__decode` raises
 function mp.decode(bytes, options) end
 
 ---Gives a metatable a name, by which tables that have it can travel.
@@ -37,10 +37,9 @@ function mp.decode(bytes, options) end
 ---value; `__decode(value)` makes an object of it on arrival. A receiver that
 ---has registered the same name uses its own metatable; another one is sent the
 ---metatable, once.
----
----Raises when the name belongs to another metatable or the metatable has
----another name.
 ---@param name string the same in all programs that exchange such values
 ---@param metatable table the metatable
 ---@return table metatable the same
+---@raises when the name belongs to another metatable or the metatable has
+---another name
 function mp.register(name, metatable) end

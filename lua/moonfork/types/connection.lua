@@ -28,52 +28,60 @@
 ---@class moonfork.Connection
 local Connection = {}
 
----Sends a value. Raises when it cannot be sent, with the path to what cannot;
----when this end is no longer this process's; when it is that end of a one-way
----pipe which only receives; and when there is no shared memory left.
+---Closes it at the end of its scope, as `close`.
+---@raises nothing
+function Connection:__close() end
+
+---Sends a value.
 ---@param value any what to send; nil must be given too
 ---@return true|nil sent true when it is on its way
 ---@return string? reason "closed" when the other end is gone
+---@raises when it cannot be sent, with the path to what cannot; when this end
+---is no longer this process's; when it is that end of a one-way pipe which only
+---receives; and when there is no shared memory left
 function Connection:send(value) end
 
 ---Receives the next message, and waits while there is none. As a message may be
 ---nil, it is `reason` that tells whether there was one. What `send_bytes` sent
----is received as a string. Raises when this end is no longer this process's,
----and when it only sends.
+---is received as a string.
 ---@param timeout number? seconds
 ---@return any value what was sent, a copy
 ---@return string? reason "timeout", or "closed" when the other end is gone
+---@raises when this end is no longer this process's, and when it only sends
 function Connection:recv(timeout) end
 
 ---Tells whether `recv` would not wait: there is a message, or the other end is
----gone. Raises as `recv`.
+---gone.
 ---@param timeout number? seconds to wait for that
 ---@return boolean ready false when the time is up
+---@raises as `recv`
 function Connection:poll(timeout) end
 
----Sends a string as the bytes that it is, somewhat cheaper than `send`. Raises
----as `send`, and for what is not a string.
+---Sends a string as the bytes that it is, somewhat cheaper than `send`.
 ---@param bytes string what to send
 ---@return true|nil sent true when it is on its way
 ---@return string? reason "closed" when the other end is gone
+---@raises as `send`, and for what is not a string
 function Connection:send_bytes(bytes) end
 
----Receives a string that `send_bytes` or `send` has sent. Raises when the next
----message is another value, which stays there for `recv`; and as `recv`.
+---Receives a string that `send_bytes` or `send` has sent.
 ---@param timeout number? seconds
 ---@return string|nil bytes what was sent
 ---@return string? reason "timeout", or "closed" when the other end is gone
+---@raises when the next message is another value, which stays there for `recv`;
+---and as `recv`
 function Connection:recv_bytes(timeout) end
 
 ---A file descriptor for an event loop of your own: it is readable when there is
 ---a message, and when the other end is gone. Now and then it is readable though
 ---there is nothing; so receive with a timeout of 0, until that says "timeout".
----Do not read from it and do not close it: `close` does that. Raises as `recv`,
----and when there are no descriptors left.
+---Do not read from it and do not close it: `close` does that.
 ---@return integer descriptor the same at every call
+---@raises as `recv`, and when there are no descriptors left
 function Connection:fileno() end
 
 ---Closes this end in this process. What it has sent can still be received; what
 ---was sent to it is dropped, when no other process has it. May be called again,
 ---and where the end was given away.
+---@raises nothing
 function Connection:close() end

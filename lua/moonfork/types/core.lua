@@ -20,7 +20,7 @@ function process.new(name, daemon, method, start) end
 function process.active() end
 
 ---What `core.system.lives` knows a process by that was started here.
----@param started moonfork.Process
+---@param started moonfork.Process a child of this process
 ---@return integer slot
 ---@return integer generation
 function process.identity(started) end
@@ -72,8 +72,8 @@ function system.set_driver(f) end
 function system.references(handle) end
 
 ---Tells whether the process that `core.process.identity` named has not ended.
----@param slot integer
----@param generation integer
+---@param slot integer its first result
+---@param generation integer its second result
 ---@return boolean yes
 function system.lives(slot, generation) end
 

@@ -1,6 +1,26 @@
 ---@meta
--- types/pool.lua - what the calls of pools are given, and what they give.
+-- types/pool.lua - pools: what they are, what their calls are given and give.
 -- SPDX-License-Identifier: MIT
+
+---A pool of worker processes, made by `mp.Pool`, which run functions on inputs.
+---
+---Functions, inputs and results are copies: they travel by value, as messages
+---do. A function is taken as it is at each call. What a function keeps in
+---upvalues or global variables stays with the worker.
+---
+---There is no thread that watches over a pool: it goes on while the program is
+---inside a call of it or of one of its futures, or in `mp.sleep`.
+---
+---A worker that dies fails the task that it was running, with an error of the
+---kind "crashed", unless that has retries left; another takes its place.
+---
+---As a to-be-closed variable (`local pool <close> = ...`) it is closed and
+---joined where its scope ends, and terminated when that is left by an error.
+---One that is collected ends its workers. A pool belongs to the process that
+---made it; a task may make pools of its own.
+---@class moonfork.Pool
+---@field workers integer how many there are
+---@field name string what it is called
 
 ---What `mp.Pool` takes.
 ---@class moonfork.PoolOptions

@@ -6,14 +6,15 @@
 local mp = {}
 
 ---Sleeps, while pools that are at work go on. A signal in between neither
----shortens nor lengthens it, except Ctrl-C, which ends it with an error. Raises
----for NaN.
+---shortens nor lengthens it, except Ctrl-C, which ends it with an error.
 ---@param seconds number how long; 0 or less returns at once
+---@raises for NaN
 function mp.sleep(seconds) end
 
 ---The monotonic clock: it never jumps, and all processes of a machine read the
 ---same. Its zero means nothing; take differences.
 ---@return number seconds with the fraction
+---@raises nothing
 function mp.now() end
 
 ---A full collection of garbage, after which what children inherit by `fork`
@@ -26,4 +27,5 @@ function mp.now() end
 ---everything, which then is copied. What a child inherited and drops is not
 ---freed in it. In a finalizer (`__gc`) this does nothing. In a stock `lua5.4`,
 ---whose memory is not Moonfork's, somewhat less stays shared.
+---@raises nothing
 function mp.freeze() end
