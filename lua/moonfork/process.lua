@@ -183,6 +183,7 @@ end
 ---@param ... any its arguments
 ---@return any ... what `f` gave
 function process.main(f, ...)
+  require "moonfork.checks".callable("main", f, 2)
   if process.is_main() then return f(...) end
 end
 
