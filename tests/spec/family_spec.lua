@@ -97,6 +97,9 @@ for _, method in ipairs(helper.methods) do
         return mp.is_main(), select("#", mp.main(error, "ran"))
       end)
       assert.same({ false, 0 }, { p:result() })
+      helper.raises("^%S+family_spec.lua:%d+: main: give a function", function()
+        mp.main(3)
+      end)
     end)
 
     it("starts processes of its own", function()
