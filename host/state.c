@@ -28,6 +28,7 @@
 #include "heap.h"
 #include "interrupt.h"
 #include "larray.h"
+#include "lextend.h"
 #include "lock.h"
 #include "lqueue.h"
 #include "luaheap.h"
@@ -196,6 +197,7 @@ void state_prepare(lua_State *L)
   child_open(L);
   target_open(L);
   preload_all(L);
+  lextend_open(L);
 }
 
 static int open_all(lua_State *L)
