@@ -17,12 +17,13 @@ void lextend_write(struct moonfork_writer *writer, const void *bytes,
                    size_t size);
 void *lextend_reserve(struct moonfork_writer *writer, size_t size);
 
-/* lextend_shared.c */
+/* lextend_shared.c; the last is for their handles (handle_type) */
 void *lextend_shared_new(lua_State *L, const struct moonfork_type *type,
                          size_t size, int references);
 void *lextend_shared_check(lua_State *L, int index,
                            const struct moonfork_type *type, size_t *size);
 void lextend_shared_reference(lua_State *L, int index, int n);
+int lextend_push_metatable(lua_State *L, uint64_t object, int may_load);
 
 /* lextend_hooks.c */
 void lextend_fork_hooks_register(lua_State *L,
