@@ -85,7 +85,7 @@ void codectypes_open(lua_State *L)
   int index = lua_gettop(L);
   memset(types, 0, sizeof *types);
   types->stale = types->functions_stale = 1;
-  for (int i = CODECTYPES_TYPES; i <= CODECTYPES_PUBLISHED; i++) {
+  for (int i = CODECTYPES_TYPES; i <= CODECTYPES_NATIVES; i++) {
     lua_newtable(L);
     lua_setiuservalue(L, index, i);
   }

@@ -17,6 +17,7 @@ enum {
   CODECTYPES_NAMES,       /* type name -> metatable */
   CODECTYPES_RECEIVED,    /* metatable -> true: came from another process */
   CODECTYPES_PUBLISHED,   /* type name -> true, or false: could not be */
+  CODECTYPES_NATIVES,     /* of modules in C; codec_native.c */
   CODECTYPES_GLOBALS,     /* name -> value, as the standard libraries left */
   CODECTYPES_LOADED,      /* package.loaded */
   CODECTYPES_MEMORY,      /* the hash below */

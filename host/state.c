@@ -28,9 +28,11 @@
 #include "heap.h"
 #include "interrupt.h"
 #include "larray.h"
+#include "lextend.h"
 #include "lock.h"
 #include "lqueue.h"
 #include "luaheap.h"
+#include "native.h"
 #include "object.h"
 #include "process.h"
 #include "queue.h"
@@ -47,6 +49,7 @@
 static const luaL_Reg core[] = {
     {"moonfork.core.barrier", luaopen_moonfork_core_barrier},
     {"moonfork.core.array", luaopen_moonfork_core_array},
+    {"moonfork.core.block", luaopen_moonfork_core_block},
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
     {"moonfork.core.condition", luaopen_moonfork_core_condition},
     {"moonfork.core.dict", luaopen_moonfork_core_dict},
@@ -133,6 +136,7 @@ static const struct handle_type types[OBJECT_TYPES] = {
     [OBJECT_QUEUE] = {.name = "moonfork.Queue",
                       .module = CORE("queue"),
                       .size = sizeof(struct queue_handle),
+                      .values = LQUEUE_VALUES,
                       .empty = lqueue_empty},
     [OBJECT_LOCK] = {.name = "moonfork.Lock",
                      .module = CORE("sync"),
@@ -169,6 +173,9 @@ static const struct handle_type types[OBJECT_TYPES] = {
                            .release = end_release,
                            .refusal = end_refusal},
     [OBJECT_TASKS] = {.name = "moonfork.Tasks", .module = CORE("pool")},
+    [OBJECT_NATIVE] = {.name = "moonfork.Block",
+                       .module = CORE("block"),
+                       .push_metatable = lextend_push_metatable},
 };
 
 static void set_types(void)
@@ -183,6 +190,7 @@ static void set_types(void)
   dict_setup();
   connection_setup();
   tasks_setup();
+  native_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }
@@ -196,6 +204,7 @@ void state_prepare(lua_State *L)
   child_open(L);
   target_open(L);
   preload_all(L);
+  lextend_open(L);
 }
 
 static int open_all(lua_State *L)

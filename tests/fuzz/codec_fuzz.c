@@ -28,9 +28,9 @@ struct handle *handle_test(lua_State *L, int index)
   return NULL;
 }
 
-int handle_push(lua_State *L, struct handle_id id)
+int handle_push(lua_State *L, struct handle_id id, int may_load)
 {
-  (void)L, (void)id;
+  (void)L, (void)id, (void)may_load;
   return -ESTALE;
 }
 
