@@ -27,7 +27,7 @@ PKG_CONFIG ?= pkg-config
 PREFIX     ?= $(MOONFORK_PREFIX)
 CFLAGS     ?= -O2 -g
 CXXFLAGS   ?= $(CFLAGS)
-WARNINGS   ?= -Wall -Wextra -Wshadow
+WARNINGS   ?= -Wall -Wextra
 
 ifeq ($(strip $(MODULE)),)
   $(error MODULE is not set: the name that require takes)
