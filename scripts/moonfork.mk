@@ -43,6 +43,7 @@ moonfork_pkg = $(shell \
   pkg-config does not find what is needed: moonfork $(PKGS)))
 
 MOONFORK_TARGET := $(subst .,/,$(strip $(MODULE))).so
+MOONFORK_DIR    := $(patsubst ./,,$(dir $(MOONFORK_TARGET)))
 MOONFORK_CXX    := $(filter %.cc %.cpp %.cxx,$(SRCS))
 MOONFORK_OBJS   := $(SRCS:=.o)
 MOONFORK_CFLAGS := -fPIC -MMD -MP $(call moonfork_pkg,--cflags moonfork)
@@ -105,14 +106,15 @@ check: all
 	[ $$failed -eq 0 ]
 
 # Removes the directories of a module with dots in its name, when empty.
-moonfork_prune = $(if $(findstring /,$(MOONFORK_TARGET)), \
-  [ ! -d '$(1)/$(dir $(MOONFORK_TARGET))' ] || \
-  { cd '$(1)' && rmdir -p --ignore-fail-on-non-empty $(dir $(MOONFORK_TARGET)); })
+define moonfork_prune
+$(if $(MOONFORK_DIR),[ ! -d '$(1)/$(MOONFORK_DIR)' ] || { cd '$(1)' && \
+  rmdir -p --ignore-fail-on-non-empty $(MOONFORK_DIR); })
+endef
 
 MOONFORK_PLACE = $(DESTDIR)$(PREFIX)/lib/lua/5.4
 
 install: all
-	install -d '$(MOONFORK_PLACE)/$(dir $(MOONFORK_TARGET))'
+	install -d '$(MOONFORK_PLACE)/$(MOONFORK_DIR)'
 	install -m 644 $(MOONFORK_TARGET) '$(MOONFORK_PLACE)/$(MOONFORK_TARGET)'
 
 uninstall:
