@@ -11,25 +11,23 @@ local system = require "moonfork.core.system"
 
 local SECONDS = 10 -- that luaopen may take
 
--- Functions of other Luas that Lua 5.4 has not, as functions.
+-- Functions of other Luas that Lua 5.4 has not, or not as functions; first what
+-- tells more.
 local foreign = {
-  ["LuaJIT"] = { "luaJIT_setmode", "luaJIT_profile_start", "luaL_pushmodule" },
-  ["Lua 5.1 or LuaJIT"] = { "luaL_register", "luaI_openlib", "luaL_openlib",
+  { "LuaJIT", "luaJIT_setmode", "luaJIT_profile_start", "luaL_pushmodule" },
+  { "Lua 5.1 or LuaJIT", "luaL_register", "luaI_openlib", "luaL_openlib",
     "lua_objlen", "lua_setfenv", "lua_getfenv", "lua_equal", "lua_lessthan",
-    "lua_cpcall", "luaL_typerror", "luaL_findtable", "lua_call", "lua_pcall",
-    "lua_insert", "lua_remove", "lua_replace", "lua_tonumber",
-    "lua_tointeger", "lua_yield", "luaL_loadbuffer", "luaL_loadfile" },
-  ["Lua 5.2"] = { "lua_pushunsigned", "lua_tounsignedx", "lua_getctx",
+    "lua_cpcall", "luaL_typerror", "luaL_findtable", "luaL_prepbuffer",
+    "luaL_loadbuffer", "luaL_loadfile", "lua_call", "lua_pcall",
+    "lua_tonumber", "lua_tointeger", "lua_yield" },
+  { "Lua 5.2", "lua_pushunsigned", "lua_tounsignedx", "lua_getctx",
     "luaL_checkunsigned", "luaL_optunsigned" },
-  ["Lua 5.3 or older"] = { "lua_newuserdata", "lua_getuservalue",
+  { "Lua 5.2 or older", "lua_insert", "lua_remove", "lua_replace" },
+  { "Lua 5.3 or older", "lua_newuserdata", "lua_getuservalue",
     "lua_setuservalue" },
-  ["Lua 5.5"] = { "lua_numbertocstring", "luaL_openselectedlibs",
+  { "Lua 5.5", "lua_numbertocstring", "luaL_openselectedlibs",
     "luaL_makeseed" },
 }
-local origin = {}
-for lua, names in pairs(foreign) do
-  for _, name in ipairs(names) do origin[name] = lua end
-end
 
 local function sorted(set, pattern)
   local list = {}
@@ -86,11 +84,12 @@ local function check_kind(file)
 end
 
 local function check_symbols(file)
-  for _, name in ipairs(sorted(file.undefined, "^lua")) do
-    local lua = origin[name]
-    if lua then
-      return ("was built for another Lua (%s, as it calls %s): build it with "
-        .. "the headers of Lua 5.4"):format(lua, name)
+  for _, lua in ipairs(foreign) do
+    for i = 2, #lua do
+      if file.undefined[lua[i]] then
+        return ("was built for another Lua (%s, as it calls %s): build it with "
+          .. "the headers of Lua 5.4"):format(lua[1], lua[i])
+      end
     end
   end
   local mangled = sorted(file.undefined, "^_Z%d+luaL?_%l")[1]
@@ -100,9 +99,15 @@ local function check_symbols(file)
   end
 end
 
+-- Whether a library is a Lua, and not one that is called after it.
+local function is_lua(name)
+  return name:find "^liblua[%d.]*%.so" or name:find "^liblua[%d.]*%-c%+%+%.so"
+    or name:find "^libluajit[%d.-]*%.so"
+end
+
 local function check_libraries(file)
   for _, name in ipairs(file.needed) do
-    if name:find("^liblua") then
+    if is_lua(name) then
       return ("is linked with %s, so that there would be two Luas: leave it "
         .. "away when linking"):format(name)
     end
@@ -118,9 +123,8 @@ local function explain_opener(file, wanted)
     or sorted(file.hidden, "^_Z%d+luaopen_")[1]
   local hidden = sorted(file.hidden, "^luaopen_")
   if #others > 0 then
-    local module = others[1]:match("^luaopen_(.*)"):gsub("_", ".")
-    return ("%s; it has %s: require it as \"%s\""):format(words,
-      table.concat(others, ", "), module)
+    return ("%s; it has %s: the name of the file and that of the function "
+      .. "must agree"):format(words, table.concat(others, ", "))
   elseif mangled then
     return ("%s; it has %s, a function of C++: declare it extern \"C\"")
       :format(words, mangled)
@@ -136,7 +140,10 @@ end
 -- A shared library of Lua's that came in by way of another library.
 local function find_second_lua()
   local maps <close> = io.open("/proc/self/maps")
-  return maps and maps:read("a"):match("/(liblua[^/\n]*)\n")
+  for line in maps and maps:lines() or function() end do
+    local name = line:match("[^/]*$")
+    if is_lua(name) then return name end
+  end
 end
 
 -- In the child: what became of it, as a table that can be sent.

@@ -35,7 +35,7 @@ table.insert(modules, { "other.so", "was built for another machine "
 -- ---- its name ----
 
 table.insert(modules, { "renamed.so", 'has no function luaopen_renamed, which '
-  .. 'require "renamed" calls; it has luaopen_plain: require it as "plain"',
+  .. 'require "renamed" calls; it has luaopen_plain: the name of the file',
   build = "cp plain.so renamed.so" })
 table.insert(modules, { "mangled.so", 'it has _Z15luaopen_mangledP9lua_State, '
   .. 'a function of C%+%+: declare it extern "C"', code = open("mangled", ""),
