@@ -91,7 +91,7 @@ help: ## this list
 all: $(PROGRAM) module ## build ./moonfork and build/moonfork.so
 
 ifeq ($(VARIANT),plain)
-module: $(OUT)/moonfork.so
+module: $(OUT)/moonfork.so $(OUT)/moonfork.pc
 else
 # A stock lua5.4 cannot load a sanitised module: there is none.
 module:
@@ -144,6 +144,10 @@ $(PROGRAM): $(OBJECTS) $(LUA_STATIC)
 $(OUT)/moonfork.so: $(PIC)
 	$(CC) $(CFLAGS) $(SANITISE) $(LINKING) -shared -Wl,-z,nodelete \
 	  -o $@ $(PIC) $(LIBS)
+
+$(OUT)/moonfork.pc: scripts/moonfork.pc.in host/defs.h $(OUT)/flags
+	sed -e 's/@LUA_PC@/$(LUA_PC)/' -e "s/@VERSION@/$$(sed -n \
+	  's/.*MOONFORK_VERSION "\(.*\)"/\1/p' host/defs.h)/" $< >$@
 
 # For the tests in C; the linker takes from it what each of them uses.
 $(OUT)/parts.a: $(PARTS)
@@ -245,23 +249,18 @@ check-tidy:
 	printf '%s\n' $(wildcard host/*.c) | xargs -P $(JOBS) -n 1 \
 	  sh -c 'clang-tidy --quiet "$$0" -- $(DIALECT) 2>/dev/null'
 
-DOCS_INSTALLED = README.md CHANGELOG.md LICENSE $(wildcard docs/*.md)
-
 install: all ## PREFIX (default /usr/local), DESTDIR
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4 \
-	  $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/moonfork
-	install -m 755 moonfork $(DESTDIR)$(PREFIX)/bin/moonfork
-	install -m 644 build/moonfork.so \
-	  $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonfork.so
-	install -m 644 docs/moonfork.1 \
-	  $(DESTDIR)$(PREFIX)/share/man/man1/moonfork.1
-	install -m 644 $(DOCS_INSTALLED) $(DESTDIR)$(PREFIX)/share/doc/moonfork
+	scripts/install put '$(DESTDIR)$(PREFIX)'
 
 uninstall: ## takes back what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/moonfork \
-	  $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonfork.so \
-	  $(DESTDIR)$(PREFIX)/share/man/man1/moonfork.1
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/moonfork
+	scripts/install take '$(DESTDIR)$(PREFIX)'
+
+# For luarocks, which has places of its own.
+.PHONY: install-rock
+install-rock: all
+	install -d '$(BINDIR)' '$(LIBDIR)'
+	install -m 755 moonfork '$(BINDIR)/moonfork'
+	install -m 755 build/moonfork.so '$(LIBDIR)/moonfork.so'
 
 clean: ## remove everything built
 	rm -rf build moonfork

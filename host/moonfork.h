@@ -23,14 +23,15 @@
 #ifndef MOONFORK_H
 #define MOONFORK_H
 
-#include <lauxlib.h>
-#include <lua.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
-extern "C" {
+extern "C" { /* Lua's headers do not say it themselves */
 #endif
+
+#include <lauxlib.h>
+#include <lua.h>
 
 #define MOONFORK_API_MAJOR 1
 #define MOONFORK_API_MINOR 0

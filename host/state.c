@@ -51,6 +51,7 @@ static const luaL_Reg core[] = {
     {"moonfork.core.array", luaopen_moonfork_core_array},
     {"moonfork.core.block", luaopen_moonfork_core_block},
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
+    {"moonfork.core.command", luaopen_moonfork_core_command},
     {"moonfork.core.condition", luaopen_moonfork_core_condition},
     {"moonfork.core.dict", luaopen_moonfork_core_dict},
     {"moonfork.core.connection", luaopen_moonfork_core_connection},

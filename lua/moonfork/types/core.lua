@@ -91,3 +91,29 @@ function system.terminal_width(fd) end
 ---@param signal integer its number
 ---@return string name such as "SIGTERM"
 function system.signal_name(signal) end
+
+---What the program's own commands need: host/lcommand.c.
+---@class moonfork.core.command
+local command = {}
+
+---Makes a directory.
+---@param path string
+---@return true|nil made
+---@return string? message
+---@return integer? errno
+function command.make_directory(path) end
+
+---From now on what modules in C ask of Moonfork is noted, in this process.
+function command.watch() end
+
+---From now on there is no Moonfork for modules in C, in this process.
+function command.hide() end
+
+---What was noted.
+---@return string? version that was asked for: "1.0"
+---@return string? type whose registration was refused
+function command.seen() end
+
+---The version of moonfork.h that this host has.
+---@return string version "1.0"
+function command.version() end
