@@ -7,11 +7,9 @@ local text = hello.greet "world"
 assert(text:find "^Hello, world, from process %d+%.$", text)
 assert(not pcall(hello.greet, {}))
 
-local has_moonfork = package.loaded.moonfork or package.preload.moonfork
-assert(hello.is_hosted() == (has_moonfork ~= nil))
-if not has_moonfork then return end
-
-local mp = require "moonfork"
+local has, mp = pcall(require, "moonfork")
+assert(hello.is_hosted() == has)
+if not has then return end
 for _, method in ipairs(mp.get_all_start_methods()) do
   local pool <close> = mp.get_context(method).Pool(2)
   for _, greeting in ipairs(pool:map(hello.greet, { "a", "b", "c" })) do

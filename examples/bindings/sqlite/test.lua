@@ -25,11 +25,11 @@ do
   assert(not pcall(closed.run, closed, "select 1"))
 end
 
-if not (package.loaded.moonfork or package.preload.moonfork) then return end
+local has, mp = pcall(require, "moonfork")
+if not has then return end
 
 -- Workers write rows of one database, each by a connection of its own: under
 -- fork it is opened anew, by the others it arrives as the name of the file.
-local mp = require "moonfork"
 local function add(word)
   db:run("insert into words values (?, ?, ?)", word, #word,
     mp.current_process().pid)

@@ -32,9 +32,9 @@ assert(not pcall(thumbnails.scale, large, "/nowhere/at/all.png", 10))
 assert(not pcall(thumbnails.scale, large, again, 0))
 assert(not io.open("/nowhere/at/all.png.part"))
 
-if not (package.loaded.moonfork or package.preload.moonfork) then return end
+local has, mp = pcall(require, "moonfork")
+if not has then return end
 
-local mp = require "moonfork"
 for _, method in ipairs(mp.get_all_start_methods()) do
   local pool <close> = mp.get_context(method).Pool(2)
   local work = {}
