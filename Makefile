@@ -71,11 +71,11 @@ FLOOR   := $(patsubst bench/floor/%.c,$(OUT)/bench/%,\
              $(wildcard bench/floor/*.c))
 
 C_FILES   := $(wildcard host/*.c tests/c/*.c tests/crash/*.c tests/fuzz/*.c \
-               tests/tsan/*.c bench/floor/*.c)
+               tests/tsan/*.c bench/floor/*.c bench/modules/*.c)
 H_FILES   := $(wildcard host/*.h tests/c/*.h tests/crash/*.h tests/tsan/*.h \
                bench/floor/*.h)
-LUA_TOOLS  = scripts/doccode scripts/doccov scripts/layers scripts/sizes \
-             tests/run tests/model/run
+LUA_TOOLS  = scripts/bench-compare scripts/doccode scripts/doccov \
+             scripts/layers scripts/sizes tests/run tests/model/run
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -83,6 +83,7 @@ LUA_TOOLS  = scripts/doccode scripts/doccov scripts/layers scripts/sizes \
 .PHONY: all help objects programs module demo test asan ubsan tsan \
         bench docs format check check-format check-lua check-tidy \
         check-rules check-docs check-warnings install uninstall clean FORCE
+.PHONY: bench-full bench-plots check-instructions update-instructions
 
 help: ## this list
 	@echo 'make [target], the default is all:'
@@ -202,13 +203,50 @@ tsan: ## threads at the shared objects, under the thread sanitiser
 .PHONY: threads
 threads: $(TSAN)
 
-bench: ## measure against the physical floor and against Python
+bench: ## measure against the physical floor and the peers, 5 minutes
 	scripts/setup build test bench
 	$(MAKE) -j$(JOBS) all floor
 	./moonfork bench/run.lua
 
+bench-full: ## the same with all that takes long, and the plots, 40 minutes
+	scripts/setup build test bench
+	$(MAKE) -j$(JOBS) all floor
+	./moonfork bench/run.lua --full --seconds 900
+	./moonfork bench/plain.lua
+	bench/plot
+
+bench-plots: ## measure and draw the curves of docs/*.svg
+	scripts/setup build bench
+	$(MAKE) -j$(JOBS) all floor
+	bench/plot
+
 .PHONY: floor
-floor: $(FLOOR)
+floor: $(FLOOR) $(OUT)/bench/tape.so
+
+# Modules for the benchmark; what is counted has the seed of bench/modules.
+$(OUT)/bench/%.so: bench/modules/%.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -fPIC -MMD -MP -shared -o $@ $<
+
+$(OUT)/bench/modulesed: bench/modules/seed.c $(OBJECTS) $(LUA_STATIC)
+	@mkdir -p $(@D)
+	$(COMPILE) -MMD -MP $(LINKING) -Wl,-E -Wl,--wrap=lua_newstate -o $@ $< \
+	  $(OBJECTS) -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive \
+	  $(LIBS)
+
+COUNT_INSTRUCTIONS = CC='$(CC)' CFLAGS='$(CFLAGS)' \
+                     MOONFORK=$(OUT)/bench/modulesed BENCH_FLOOR=$(OUT)/bench \
+                     $(LUA) bench/instructions.lua
+
+check-instructions: ## instructions per operation against the recorded ones
+	scripts/setup build check
+	$(MAKE) -j$(JOBS) $(OUT)/bench/modulesed $(OUT)/bench/mark.so
+	$(COUNT_INSTRUCTIONS)
+
+update-instructions: ## write bench/instructions.txt anew
+	scripts/setup build check
+	$(MAKE) -j$(JOBS) $(OUT)/bench/modulesed $(OUT)/bench/mark.so
+	$(COUNT_INSTRUCTIONS) --update
 
 docs: ## write docs/reference.md from the annotations
 	$(LUA) scripts/reference.lua >docs/reference.md.new
