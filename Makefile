@@ -228,24 +228,24 @@ $(OUT)/bench/%.so: bench/modules/%.c $(OUT)/flags
 	@mkdir -p $(@D)
 	$(COMPILE) -fPIC -MMD -MP -shared -o $@ $<
 
-$(OUT)/bench/modulesed: bench/modules/seed.c $(OBJECTS) $(LUA_STATIC)
+$(OUT)/bench/counted: bench/modules/seed.c $(OBJECTS) $(LUA_STATIC)
 	@mkdir -p $(@D)
 	$(COMPILE) -MMD -MP $(LINKING) -Wl,-E -Wl,--wrap=lua_newstate -o $@ $< \
 	  $(OBJECTS) -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive \
 	  $(LIBS)
 
 COUNT_INSTRUCTIONS = CC='$(CC)' CFLAGS='$(CFLAGS)' \
-                     MOONFORK=$(OUT)/bench/modulesed BENCH_FLOOR=$(OUT)/bench \
+                     MOONFORK=$(OUT)/bench/counted BENCH_FLOOR=$(OUT)/bench \
                      $(LUA) bench/instructions.lua
 
 check-instructions: ## instructions per operation against the recorded ones
 	scripts/setup build check
-	$(MAKE) -j$(JOBS) $(OUT)/bench/modulesed $(OUT)/bench/mark.so
+	$(MAKE) -j$(JOBS) $(OUT)/bench/counted $(OUT)/bench/mark.so
 	$(COUNT_INSTRUCTIONS)
 
 update-instructions: ## write bench/instructions.txt anew
 	scripts/setup build check
-	$(MAKE) -j$(JOBS) $(OUT)/bench/modulesed $(OUT)/bench/mark.so
+	$(MAKE) -j$(JOBS) $(OUT)/bench/counted $(OUT)/bench/mark.so
 	$(COUNT_INSTRUCTIONS) --update
 
 docs: ## write docs/reference.md from the annotations

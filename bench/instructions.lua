@@ -229,8 +229,9 @@ end
 
 local function main()
   local options = read_options()
-  local facts, recorded, known = {}, {}, {}
+  local recorded, known
   if not options.update then
+    local facts
     facts, recorded, known = read_record(options.record)
     local why = difference(facts)
     if why then
@@ -240,7 +241,7 @@ local function main()
   end
   local counts, order
   if options.counts then
-    facts, counts, order = read_record(options.counts)
+    counts, order = select(2, read_record(options.counts))
   else
     counts, order = count(options.names)
   end
