@@ -87,7 +87,7 @@ LUA_TOOLS  = scripts/bench-compare scripts/doccode scripts/doccov \
 
 help: ## this list
 	@echo 'make [target], the default is all:'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 21
 
 all: $(PROGRAM) module ## build ./moonfork and build/moonfork.so
 
