@@ -223,29 +223,29 @@ bench-plots: ## measure and draw the curves of docs/*.svg
 .PHONY: floor
 floor: $(FLOOR) $(OUT)/bench/tape.so
 
-# Modules for the benchmark; what is counted has the seed of bench/modules.
+# Modules for the benchmark, and the program whose instructions are counted.
 $(OUT)/bench/%.so: bench/modules/%.c $(OUT)/flags
 	@mkdir -p $(@D)
 	$(COMPILE) -fPIC -MMD -MP -shared -o $@ $<
 
+ALIKE = -Wl,--wrap=lua_newstate -Wl,--wrap=luaS_new \
+        -Wl,--wrap=luaS_clearcache
 $(OUT)/bench/counted: bench/modules/seed.c $(OBJECTS) $(LUA_STATIC)
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP $(LINKING) -Wl,-E -Wl,--wrap=lua_newstate -o $@ $< \
-	  $(OBJECTS) -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive \
-	  $(LIBS)
+	$(COMPILE) -MMD -MP $(LINKING) -Wl,-E $(ALIKE) -o $@ $< $(OBJECTS) \
+	  -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS)
 
-COUNT_INSTRUCTIONS = CC='$(CC)' CFLAGS='$(CFLAGS)' \
-                     MOONFORK=$(OUT)/bench/counted BENCH_FLOOR=$(OUT)/bench \
-                     $(LUA) bench/instructions.lua
+COUNT_INSTRUCTIONS = CC='$(CC)' CFLAGS='$(CFLAGS)' MOONFORK=./$(PROGRAM) \
+                     BENCH_FLOOR=$(OUT)/bench $(LUA) bench/instructions.lua
 
 check-instructions: ## instructions per operation against the recorded ones
 	scripts/setup build check
-	$(MAKE) -j$(JOBS) $(OUT)/bench/counted $(OUT)/bench/mark.so
+	$(MAKE) -j$(JOBS) $(PROGRAM) $(OUT)/bench/counted $(OUT)/bench/mark.so
 	$(COUNT_INSTRUCTIONS)
 
 update-instructions: ## write bench/instructions.txt anew
 	scripts/setup build check
-	$(MAKE) -j$(JOBS) $(OUT)/bench/counted $(OUT)/bench/mark.so
+	$(MAKE) -j$(JOBS) $(PROGRAM) $(OUT)/bench/counted $(OUT)/bench/mark.so
 	$(COUNT_INSTRUCTIONS) --update
 
 docs: ## write docs/reference.md from the annotations

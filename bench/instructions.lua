@@ -8,9 +8,9 @@
 -- the same on every machine where compiler, C library, Lua and kind of
 -- processor are, so they are compared there only: elsewhere a line says so. A
 -- count may differ by 3 % either way. --update writes the record anew; --counts
--- takes the counts from a file of that form instead of counting. MOONFORK and
--- BENCH_FLOOR say where the program and mark.so are, CC and CFLAGS what they
--- were built with. The exit status is 1 when a count differs, 2 when nothing
+-- takes the counts from a file of that form instead of counting. MOONFORK says
+-- where the program is, BENCH_FLOOR where `counted` (the same, made to be
+-- counted) and mark.so are, CC and CFLAGS what they were built with. The exit status is 1 when a count differs, 2 when nothing
 -- could be counted. No layer: the standard library only.
 -- SPDX-License-Identifier: MIT
 
@@ -113,7 +113,7 @@ local function write_record(path, facts, counts, order)
     file:write(("%-19s %s\n"):format(fact[1], fact[2]))
   end
   for _, name in ipairs(order) do
-    file:write(("%-19s %.1f\n"):format(name, counts[name]))
+    file:write(("%-19s %.7g\n"):format(name, counts[name]))
   end
 end
 
@@ -121,12 +121,11 @@ end
 
 --- Runs a command under callgrind with nothing in its environment that could
 -- differ; what it counted goes into files whose names begin with `path`.
-local function callgrind(path, command)
-  local program = quote(os.getenv "MOONFORK" or "./moonfork")
+local function callgrind(path, program, command)
   local ok, _, status = os.execute(("timeout %d env -i PATH=/usr/bin:/bin "
     .. "GLIBC_TUNABLES=%s valgrind --tool=callgrind -q "
     .. "--callgrind-out-file=%s %s %s </dev/null"):format(LIMIT, PLAIN,
-    quote(path), program, command))
+    quote(path), quote(program), command))
   if not ok then
     fail(("%s under valgrind: status %d"):format(command, status))
   end
@@ -138,18 +137,19 @@ end
 
 --- What a program costs that does nothing.
 local function count_start(folder)
-  callgrind(folder .. "/start", "-e ''")
+  callgrind(folder .. "/start", os.getenv "MOONFORK" or "./moonfork",
+    "-e ''")
   local text = read_all(folder .. "/start") or fail "callgrind wrote nothing"
   return summary(text)
 end
 
 --- The counts of the operations: those of 2 n less those of n, divided by n.
 local function count_operations(folder, names, counts, order)
-  local words = {}
+  local words, built = {}, os.getenv "BENCH_FLOOR" or "build/bench"
   for i, name in ipairs(names) do words[i] = quote(name) end
-  callgrind(folder .. "/out", ("%soperations.lua --mark %s %s"):format(
-    quote(here), quote(os.getenv "BENCH_FLOOR" or "build/bench"),
-    table.concat(words, " ")))
+  callgrind(folder .. "/out", built .. "/counted",
+    ("%soperations.lua --mark %s %s"):format(quote(here), quote(built),
+      table.concat(words, " ")))
   local before = {}
   for i = 1, math.huge do
     local text = read_all(("%s/out.%d"):format(folder, i))
