@@ -9,9 +9,10 @@
 -- processor are, so they are compared there only: elsewhere a line says so. A
 -- count may differ by 3 % either way. --update writes the record anew; --counts
 -- takes the counts from a file of that form instead of counting. MOONFORK says
--- where the program is, BENCH_FLOOR where `counted` (the same, made to be
--- counted) and mark.so are, CC and CFLAGS what they were built with. The exit status is 1 when a count differs, 2 when nothing
--- could be counted. No layer: the standard library only.
+-- where the program is, BENCH_FLOOR where mark.so is and `counted`, which is
+-- the program made to be counted; CC and CFLAGS what they were built with. The
+-- exit status is 1 when a count differs, 2 when nothing could be counted. No
+-- layer: the standard library only.
 -- SPDX-License-Identifier: MIT
 
 local here = arg[0]:match "^.*/" or "./"
