@@ -1,8 +1,8 @@
 /*
- * seed.c - for the program whose instructions are counted: makes Lua do the same
- * whenever it runs, and wherever the linker put things. Linked with --wrap of
- * the functions below; tells of it, and aborts, when this Lua is another than
- * it knows, which is 5.4.0 to 5.4.6.
+ * seed.c - for the program whose instructions are counted: makes Lua do the
+ * same whenever it runs, and wherever the linker put things. Linked with --wrap
+ * of the functions below; aborts, and says so, when this Lua is another than it
+ * knows, which is 5.4.0 to 5.4.6.
  *
  * Every state hashes its strings with the same seed. Lua takes one from the
  * clock and from addresses, which decides what collides in small tables: that
