@@ -37,11 +37,11 @@ function limits.children(bytes, descriptors)
   at_most((read_number "/proc/sys/kernel/pid_max" or math.huge) / 2,
     "kernel.pid_max")
   at_most((limit_of "Max processes" or math.huge) / 2, "ulimit -u")
-  at_most((limit_of "Max open files" or math.huge) / descriptors - 50,
+  at_most(((limit_of "Max open files" or math.huge) - 50) / descriptors,
     "ulimit -n")
   at_most((read_number "/sys/fs/cgroup/pids.max" or math.huge) / 2,
     "pids.max of the cgroup")
-  return most, reason
+  return math.max(most, 0), reason
 end
 
 --- The size that was asked for, or the most that is allowed, after a line on

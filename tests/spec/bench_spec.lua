@@ -1,9 +1,10 @@
 -- bench_spec.lua - what judges measurements: scripts/bench-compare and
--- bench/instructions.lua on figures made here, and the JSON in between.
+-- bench/instructions.lua on figures made here, and the JSON in between; and
+-- that the curves and the operations run, at their least size.
 -- SPDX-License-Identifier: MIT
 
 local describe, it, assert = describe, it, assert
-local teardown = teardown
+local before_each, after_each, teardown = before_each, after_each, teardown
 local _ENV = _G -- luacheck: ignore 211
 
 package.path = "bench/?.lua;scripts/?.lua;" .. package.path
@@ -215,5 +216,61 @@ describe("instructions counted", function()
     local text, status = check("lock\n", here)
     assert.equal(2, status)
     assert.truthy(text:find "not a line of NAME VALUE: lock")
+  end)
+end)
+
+-- What a file of bench/ prints, on both streams, and its status.
+local function run(file, before)
+  return files.run(("%s timeout 60 %s bench/%s"):format(before or "",
+    helper.program, file))
+end
+
+-- The number of blocks of a curve; all their points must be numbers.
+local function count_blocks(text)
+  local blocks = 0
+  for line in text:gmatch "[^\n]+" do
+    if line:find '^"[^"]+"$' then
+      blocks = blocks + 1
+    else
+      local x, y = line:match "^(%d+) (%S+)$"
+      assert.truthy(tonumber(x) and tonumber(y), line)
+    end
+  end
+  return blocks
+end
+
+describe("a curve", function()
+  before_each(helper.before)
+  after_each(helper.after)
+
+  for curve, blocks in pairs{ ["heap.lua 1"] = 3, ["size.lua 4"] = 3,
+    ["sides.lua 1"] = 3, ["chunk.lua 100"] = 6, ["children.lua 1"] = 4,
+    ["tasks.lua 10"] = 7 } do
+    it("is drawn by " .. curve, function()
+      local text, status = run("curves/" .. curve)
+      assert.equal(0, status, text)
+      assert.equal(blocks, count_blocks(text))
+    end)
+  end
+
+  it("looks at the limits of the machine first", function()
+    local text, status = run("curves/children.lua 100",
+      "ulimit -n 80;")
+    assert.equal(0, status, text)
+    assert.truthy(text:find
+      "limits: children: 10 instead of 100: ulimit %-n\n")
+    assert.truthy(text:find "\n10 %d" and not text:find "\n100 %d", text)
+  end)
+end)
+
+describe("the operations", function()
+  it("run alone, and all are recorded", function()
+    local text, status = run "operations.lua"
+    assert.equal(0, status, text)
+    local recorded = files.read "bench/instructions.txt"
+    for name in text:gmatch "([%w_]+) %S+ ns\n" do
+      assert.truthy(recorded:find("\n" .. name .. " "), name)
+    end
+    assert.truthy(text:find "pool_submit %S+ ns\n")
   end)
 end)
