@@ -81,5 +81,7 @@ for _, method in ipairs{ "fork", "forkserver", "spawn" } do
   end
   print "\n"
 end
-print(('"fork, with the kernel\'s share"\n%s\n\n'):format(
-  table.concat(system, "\n")))
+if #system > 0 then
+  print(('"fork, with the kernel\'s share"\n%s\n\n'):format(
+    table.concat(system, "\n")))
+end

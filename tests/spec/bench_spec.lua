@@ -244,7 +244,7 @@ describe("a curve", function()
   after_each(helper.after)
 
   for curve, blocks in pairs{ ["heap.lua 1"] = 3, ["size.lua 4"] = 3,
-    ["sides.lua 1"] = 3, ["chunk.lua 100"] = 6, ["children.lua 1"] = 4,
+    ["sides.lua 1"] = 3, ["chunk.lua 100"] = 6, ["children.lua 1"] = 3,
     ["tasks.lua 10"] = 7 } do
     it("is drawn by " .. curve, function()
       local text, status = run("curves/" .. curve)
