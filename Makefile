@@ -71,11 +71,12 @@ FLOOR   := $(patsubst bench/floor/%.c,$(OUT)/bench/%,\
              $(wildcard bench/floor/*.c))
 
 C_FILES   := $(wildcard host/*.c tests/c/*.c tests/crash/*.c tests/fuzz/*.c \
-               tests/tsan/*.c bench/floor/*.c examples/bindings/*/*.c)
+               tests/tsan/*.c bench/floor/*.c bench/modules/*.c \
+               examples/bindings/*/*.c)
 H_FILES   := $(wildcard host/*.h tests/c/*.h tests/crash/*.h tests/tsan/*.h \
                bench/floor/*.h)
-LUA_TOOLS  = scripts/doccode scripts/doccov scripts/layers scripts/sizes \
-             tests/run tests/model/run
+LUA_TOOLS  = scripts/bench-compare scripts/doccode scripts/doccov \
+             scripts/layers scripts/sizes tests/run tests/model/run
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -83,10 +84,11 @@ LUA_TOOLS  = scripts/doccode scripts/doccov scripts/layers scripts/sizes \
 .PHONY: all help objects programs module demo test asan ubsan tsan \
         bench docs format check check-format check-lua check-tidy \
         check-rules check-docs check-warnings install uninstall clean FORCE
+.PHONY: bench-full bench-plots check-instructions update-instructions
 
 help: ## this list
 	@echo 'make [target], the default is all:'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 21
 
 all: $(PROGRAM) module ## build ./moonfork and build/moonfork.so
 
@@ -206,13 +208,50 @@ tsan: ## threads at the shared objects, under the thread sanitiser
 .PHONY: threads
 threads: $(TSAN)
 
-bench: ## measure against the physical floor and against Python
+bench: ## measure against the physical floor and the peers, 5 minutes
 	scripts/setup build test bench
 	$(MAKE) -j$(JOBS) all floor
 	./moonfork bench/run.lua
 
+bench-full: ## the same with all that takes long, and the curves, half an hour
+	scripts/setup build test bench
+	$(MAKE) -j$(JOBS) all floor
+	./moonfork bench/run.lua --full --seconds 900
+	./moonfork bench/plain.lua
+	bench/plot
+
+bench-plots: ## measure and draw the curves of docs/*.svg
+	scripts/setup build bench
+	$(MAKE) -j$(JOBS) all floor
+	bench/plot
+
 .PHONY: floor
-floor: $(FLOOR)
+floor: $(FLOOR) $(OUT)/bench/tape.so
+
+# Modules for the benchmark, and the program whose instructions are counted.
+$(OUT)/bench/%.so: bench/modules/%.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -fPIC -MMD -MP -shared -o $@ $<
+
+ALIKE = -Wl,--wrap=lua_newstate -Wl,--wrap=luaS_new \
+        -Wl,--wrap=luaS_clearcache
+$(OUT)/bench/counted: bench/modules/seed.c $(OBJECTS) $(LUA_STATIC)
+	@mkdir -p $(@D)
+	$(COMPILE) -MMD -MP $(LINKING) -Wl,-E $(ALIKE) -o $@ $< $(OBJECTS) \
+	  -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS)
+
+COUNT_INSTRUCTIONS = CC='$(CC)' CFLAGS='$(CFLAGS)' MOONFORK=./$(PROGRAM) \
+                     BENCH_FLOOR=$(OUT)/bench $(LUA) bench/instructions.lua
+
+check-instructions: ## instructions per operation against the recorded ones
+	scripts/setup build check
+	$(MAKE) -j$(JOBS) $(PROGRAM) $(OUT)/bench/counted $(OUT)/bench/mark.so
+	$(COUNT_INSTRUCTIONS)
+
+update-instructions: ## write bench/instructions.txt anew
+	scripts/setup build check
+	$(MAKE) -j$(JOBS) $(PROGRAM) $(OUT)/bench/counted $(OUT)/bench/mark.so
+	$(COUNT_INSTRUCTIONS) --update
 
 docs: ## write docs/reference.md from the annotations
 	$(LUA) scripts/reference.lua >docs/reference.md.new
