@@ -92,8 +92,8 @@ void *lextend_shared_new(lua_State *L, const struct moonfork_type *type,
   if (type) luaL_setmetatable(L, type->name);
   int rc = create(L, &plan, &object, &holder);
   if (rc == -ERANGE)
-    luaL_error(L, "a %s of %I bytes is too large; here it may have %I",
-               plan.name, (LUAI_UACINT)size, (LUAI_UACINT)native_limit());
+    luaL_error(L, "a %s of %f bytes is too large; here it may have %I",
+               plan.name, (LUAI_UACNUMBER)size, (LUAI_UACINT)native_limit());
   if (rc != 0) lsupport_fail(L, "cannot make a shared object: shared heap", rc);
   handle_fill(L, handle, object, holder);
   lsupport_count_memory(L, size);
