@@ -31,7 +31,7 @@ enum object_type {
   OBJECT_PIPE,
   OBJECT_CONNECTION,
   OBJECT_TASKS,
-  OBJECT_NATIVE, /* of a module in C */
+  OBJECT_NATIVE, /* of a module in C; native.h */
   OBJECT_TYPES, /* how many there are */
 };
 

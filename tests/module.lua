@@ -26,9 +26,9 @@ function module.build(source, options)
   flags = flags or run "pkg-config --cflags lua5.4":gsub("%s+$", "")
   local name = options.name or source:match "([^/]+)%.c$"
   local path = helper.path(name .. ".so")
-  run(("cc -std=c11 -Wall -Wextra -Werror -O1 -shared -fPIC -I %s %s %s -o %s %s")
-    :format(options.include or "host", flags, options.flags or "", path,
-      source))
+  run(("cc -std=c11 -Wall -Wextra -Werror -O1 -shared -fPIC -I %s %s %s -o %s"
+    .. " %s"):format(options.include or "host", flags, options.flags or "",
+    path, source))
   return path
 end
 

@@ -97,7 +97,7 @@ static void test_refuses_what_has_no_room(void **state)
 static void test_holds_what_it_refers_to(void **state)
 {
   (void)state;
-  uint64_t list[3], holders[3];
+  uint64_t list[3] = {0}, holders[3];
   for (int i = 0; i < 3; i++) {
     make(8, list, (size_t)i);
     list[i] = made;

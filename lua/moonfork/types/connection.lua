@@ -39,7 +39,8 @@ function Connection:send(value) end
 ---Receives the next message, and waits while there is none. As a message may be
 ---nil, it is `reason` that tells whether there was one. What `send_bytes` sent
 ---is received as a string. Raises when this end is no longer this process's,
----and when it only sends.
+---when it only sends, and for a message that cannot be decoded here: that is
+---lost, but no other.
 ---@param timeout number? seconds
 ---@return any value what was sent, a copy
 ---@return string? reason "timeout", or "closed" when the other end is gone
