@@ -60,7 +60,7 @@ static int l_text(lua_State *L)
   return 1;
 }
 
-/* ---- thing.Row: numbers that all processes see, and what they refer to ---- */
+/* ---- thing.Row: numbers that all processes see, and what it refers to ---- */
 
 static const struct moonfork_type note_type = {
     .size = sizeof note_type,

@@ -38,9 +38,9 @@ function Queue:put(value, timeout) end
 function Queue:put_many(list, timeout) end
 
 ---Takes the first message, and waits while there is none. As a message may be
----nil, it is `reason` that tells whether there was one. A message that cannot be
----decoded here (of a module that this process does not find) raises, and is
----lost, but no other.
+---nil, it is `reason` that tells whether there was one. A message that cannot
+---be decoded here (say, of a module that is not found here) raises, and it
+---costs no other.
 ---@param timeout number? seconds
 ---@return any value what was put, a copy
 ---@return string? reason "timeout", or "closed" once it is closed and empty
