@@ -59,6 +59,7 @@ static void encode(lua_State *L, int index, struct moonfork_writer *writer)
     lua_pushcfunction(L, write_much);
     lua_pushlightuserdata(L, writer);
     lua_pcall(L, 1, 0, 0);
+    return;
   }
   if (strcmp(text, "afar") == 0)
     call(L, write_from_afar, writer);
