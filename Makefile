@@ -71,8 +71,8 @@ FLOOR   := $(patsubst bench/floor/%.c,$(OUT)/bench/%,\
              $(wildcard bench/floor/*.c))
 
 C_FILES   := $(wildcard host/*.c tests/c/*.c tests/crash/*.c tests/fuzz/*.c \
-               tests/tsan/*.c bench/floor/*.c bench/modules/*.c \
-               examples/bindings/*/*.c)
+               tests/tsan/*.c tests/extend/*.c tests/extend/v1/*.c \
+               bench/floor/*.c bench/modules/*.c examples/bindings/*/*.c)
 H_FILES   := $(wildcard host/*.h tests/c/*.h tests/crash/*.h tests/tsan/*.h \
                bench/floor/*.h)
 LUA_TOOLS  = scripts/bench-compare scripts/doccode scripts/doccov \

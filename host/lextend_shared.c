@@ -43,8 +43,9 @@ static uint64_t check_reference(lua_State *L, int index, int n)
 {
   const struct handle *handle = handle_test(L, index);
   if (!handle)
-    luaL_error(L, "shared_new: reference %d is a %s, no shared object", n,
-               luaL_typename(L, index));
+    return (uint64_t)luaL_error(
+        L, "shared_new: reference %d is a %s, no shared object", n,
+        luaL_typename(L, index));
   const char *refusal = handle_refusal(handle);
   if (!refusal && handle_is_exclusive(handle))
     refusal = "the end of a pipe, which belongs to one process";
@@ -92,8 +93,8 @@ void *lextend_shared_new(lua_State *L, const struct moonfork_type *type,
   if (type) luaL_setmetatable(L, type->name);
   int rc = create(L, &plan, &object, &holder);
   if (rc == -ERANGE)
-    luaL_error(L, "a %s of %I bytes is too large; here it may have %I",
-               plan.name, (LUAI_UACINT)size, (LUAI_UACINT)native_limit());
+    luaL_error(L, "a %s of %f bytes is too large; here it may have %I",
+               plan.name, (LUAI_UACNUMBER)size, (LUAI_UACINT)native_limit());
   if (rc != 0) lsupport_fail(L, "cannot make a shared object: shared heap", rc);
   handle_fill(L, handle, object, holder);
   lsupport_count_memory(L, size);
@@ -119,10 +120,12 @@ void *lextend_shared_check(lua_State *L, int index,
                            const struct moonfork_type *type, size_t *size)
 {
   struct native *native = get_native(L, index);
-  if (!native || strcmp(native_name(native), type_name(type)) != 0)
-    luaL_typeerror(L, index, type_name(type));
-  if (size) *size = native->size;
-  return native_data(native);
+  if (native && strcmp(native_name(native), type_name(type)) == 0) {
+    if (size) *size = native->size;
+    return native_data(native);
+  }
+  luaL_typeerror(L, index, type_name(type));
+  return NULL;
 }
 
 void lextend_shared_reference(lua_State *L, int index, int n)
@@ -184,7 +187,7 @@ int lextend_push_metatable(lua_State *L, uint64_t object, int may_load)
 
 static int l_length(lua_State *L)
 {
-  size_t size;
+  size_t size = 0;
   lextend_shared_check(L, 1, NULL, &size);
   lua_pushinteger(L, (lua_Integer)size);
   return 1;

@@ -22,7 +22,10 @@ static int is_text(const char *text)
 /* Raises unless the struct can be read, and says what it is. */
 static void check_names(lua_State *L, const struct moonfork_type *type)
 {
-  if (!type) luaL_error(L, "type_register: there is no type");
+  if (!type) {
+    luaL_error(L, "type_register: there is no type");
+    return;
+  }
   int readable = type->size >= SIZE_NAMES;
   if (type->size < SIZE_FIRST)
     luaL_error(L,

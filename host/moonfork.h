@@ -57,12 +57,14 @@ enum moonfork_level {
 struct moonfork_writer; /* where an encoder writes to */
 
 /* A type of full userdata. Its metatable is the one of the registry by `name`
-   (luaL_newmetatable). Two kinds:
+   (luaL_newmetatable), which must be there when it is registered. Names that
+   begin with "moonfork." are taken. Two kinds:
    - with encode and decode: the object's bytes travel, and every process has
      one of its own;
    - with neither: the object lives in the shared heap, only a handle travels,
      and all processes see the same memory. Made by shared_new; its metatable
-     gets a __gc from there and may have none of its own. */
+     gets a __gc from there and may have none of its own. Processes whose
+     modules have another version of the layout refuse it. */
 struct moonfork_type {
   size_t size;        /* sizeof (struct moonfork_type) */
   const char *name;   /* "thing.Thing" */
@@ -70,12 +72,13 @@ struct moonfork_type {
   uint32_t version;   /* of the encoding, or of a shared object's layout */
   size_t limit;       /* bytes that an encoding may have; 0: no limit */
   /* Writes the userdata at `index`. May raise: the message then leaves all as
-     it was. */
+     it was. Other Lua code may run in it. */
   void (*encode)(lua_State *L, int index, struct moonfork_writer *writer);
   /* Pushes the object that was encoded with `version`, which is at most the
-     one above. The bytes may be anything when they come through mp.decode; they
-     are not there any more when it has returned. Raises for what makes no
-     sense. */
+     one above: one userdata of the type. The bytes may be anything when they
+     come through mp.decode; they may stand at any address (memcpy what needs
+     another), and are not there any more when it has returned. Raises for what
+     makes no sense. */
   void (*decode)(lua_State *L, const void *bytes, size_t size,
                  uint32_t version);
 };
@@ -133,9 +136,9 @@ struct moonfork_api {
      there is no memory. */
   void (*write)(struct moonfork_writer *writer, const void *bytes, size_t size);
 
-  /* For an encoder: makes room for `size` bytes and gives its address, good
-     until the next call of write, reserve or anything of Lua. Raises like
-     write. */
+  /* For an encoder: makes room for `size` bytes and gives its address, of any
+     alignment, good until the next call of write, reserve or anything of Lua.
+     All of them are to be filled. Raises like write. */
   void *(*reserve)(struct moonfork_writer *writer, size_t size);
 
   /* ---- the shared heap, since 1.0 ---- */
@@ -144,7 +147,8 @@ struct moonfork_api {
      zeroed and aligned to 16, whose address in this process (and in those that
      it forks) it gives. NULL for the type: a plain block, "moonfork.Block".
      The object holds what the `references` shared objects (of any type: queues
-     and locks, too) at the top of the stack stand for; they are popped. */
+     and locks, too, but no ends of pipes) at the top of the stack stand for;
+     they are popped. */
   void *(*shared_new)(lua_State *L, const struct moonfork_type *type,
                       size_t size, int references);
 

@@ -31,8 +31,8 @@ enum object_type {
   OBJECT_PIPE,
   OBJECT_CONNECTION,
   OBJECT_TASKS,
-  OBJECT_NATIVE, /* of a module in C */
-  OBJECT_TYPES, /* how many there are */
+  OBJECT_NATIVE, /* of a module in C; native.h */
+  OBJECT_TYPES,  /* how many there are */
 };
 
 /* The head of every shared object. */
