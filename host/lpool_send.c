@@ -183,22 +183,28 @@ int lpool_header(lua_State *L)
   return 1;
 }
 
-/* Puts the message of the parcel; gives its size, or nil and why not. */
+/* What a put gives: the size of the message, or nil and why not. */
+static int answer_put(lua_State *L, int rc, size_t size)
+{
+  if (rc == 0) {
+    lua_pushinteger(L, (lua_Integer)size);
+    return 1;
+  }
+  luaL_pushfail(L);
+  lua_pushstring(L, rc == -EPIPE ? "closed" : strerror(-rc));
+  return 2;
+}
+
+/* Puts the message of the parcel. */
 static int put(lua_State *L, struct queue *queue, struct parcel *parcel)
 {
   size_t done;
   const struct queue_message *message = parcel_messages(parcel);
-  lua_Integer size = (lua_Integer)message->size;
+  size_t size = message->size;
   int rc = queue_put(queue, message, 1, CLOCK_FOREVER, &done);
   parcel_sent(parcel, done);
   parcel_drop(parcel);
-  if (rc != 0) {
-    luaL_pushfail(L);
-    lua_pushstring(L, rc == -EPIPE ? "closed" : strerror(-rc));
-    return 2;
-  }
-  lua_pushinteger(L, size);
-  return 1;
+  return answer_put(L, rc, size);
 }
 
 /* Gives nil and the error at the top. */
@@ -278,6 +284,23 @@ int lpool_send_packed(lua_State *L)
   if (parcel_add_with(L, &sending.parcel, encode_package, 3) != LUA_OK)
     return give_up(L, &sending.parcel);
   return put(L, queue, &sending.parcel);
+}
+
+/* send_limit(queue, slot, seconds): how long tasks of a function may take, of
+   those that are timed and come after this. As send. */
+int lpool_send_limit(lua_State *L)
+{
+  struct queue *queue = check_queue(L);
+  size_t done;
+  double limit = luaL_checknumber(L, 3) * 1e9;
+  struct message_head head = {
+      .kind = MESSAGE_LIMIT,
+      .slot = (uint16_t)luaL_checkinteger(L, 2),
+      .seed = limit < (double)(INT64_MAX / 2) ? (int64_t)limit : INT64_MAX / 2,
+  };
+  struct queue_message message = {.bytes = &head, .size = sizeof head};
+  return answer_put(L, queue_put(queue, &message, 1, CLOCK_FOREVER, &done),
+                    message.size);
 }
 
 void lpool_open_packages(lua_State *L)

@@ -29,6 +29,11 @@ enum { FUNCTIONS = 4, HANDLER, SEEDER, FUNCTION, COMBINER, BASE };
 
 /* ---- tasks ---- */
 
+/* What a child that a task forks inherits of this is not its own. */
+static struct worker_task task = {.deadline = CLOCK_FOREVER};
+static int running;
+static uint64_t running_in; /* the slot */
+
 /* A chunk under way. */
 struct chunk {
   struct message_head head;
@@ -93,24 +98,47 @@ static int is_behind(const struct worker *worker, const struct chunk *chunk)
          chunk->head.index + chunk->at > worker->stopped_at;
 }
 
+struct worker_task *worker_running(void)
+{
+  return running && running_in == slot_self_at ? &task : NULL;
+}
+
+/* Notes when the task in hand begins, and when it must be over. */
+static void set_time(struct worker *worker, const struct chunk *chunk)
+{
+  int64_t now = clock_now();
+  int64_t limit = worker->limits[chunk->head.slot];
+  atomic_store(&worker->record->since, now);
+  task.deadline = limit > 0 ? now + limit : CLOCK_FOREVER;
+}
+
 /* Whether the task in hand is to be run. */
 static int begin(struct worker *worker, const struct chunk *chunk)
 {
   worker->number++;
+  if (UNLIKELY(task.touched)) {
+    task.touched = task.expired = 0;
+    tasks_forget(worker->record);
+  }
   if (chunk->head.flags & CHUNK_TIMED)
-    atomic_store(&worker->record->since, clock_now());
+    set_time(worker, chunk);
+  else
+    task.deadline = CLOCK_FOREVER;
   int wanted = tasks_begin(worker->record, worker->number);
-  if (LIKELY(wanted && !is_behind(worker, chunk))) return 1;
+  running = LIKELY(wanted && !is_behind(worker, chunk));
+  if (running) return 1;
   worker_answer_mark(worker, FRAME_SKIPPED);
   worker->skipped++;
   return 0;
 }
 
+/* One that was told that its time is up has failed of that, whatever error it
+   has made of it. */
 static void fail_task(struct worker *worker, const struct chunk *chunk,
                       lua_Integer place)
 {
   uint64_t index = chunk->head.index;
-  worker_answer_error(worker, "error", place);
+  worker_answer_error(worker, task.expired ? "timeout" : "error", place);
   if (!(chunk->head.flags & CHUNK_STOP)) return;
   if (!(chunk->head.flags & CHUNK_FOLD)) index += chunk->at - 1;
   worker->stopped = chunk->head.job + 1;
@@ -203,6 +231,7 @@ static int is_too_large(const struct worker *worker)
 /* After a task: what is due from time to time. */
 static void settle(struct worker *worker)
 {
+  running = 0;
   if (UNLIKELY(worker_is_due(worker))) worker_flush(worker);
   if (UNLIKELY(worker->memory != 0) && is_too_large(worker))
     worker->leaving = 1;
@@ -262,6 +291,8 @@ static void handle_message(struct worker *worker, const unsigned char *bytes,
   worker_add(&worker->record->stats.bytes_in, size);
   if (chunk.head.kind == MESSAGE_FUNCTION)
     keep_function(worker, &chunk);
+  else if (chunk.head.kind == MESSAGE_LIMIT)
+    worker->limits[chunk.head.slot] = chunk.head.seed;
   else
     run_chunk(worker, &chunk);
 }
@@ -316,6 +347,8 @@ int lpool_run(lua_State *L)
   lua_replace(L, -2);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   worker.from = clock_now();
+  task.record = worker.record;
+  running_in = slot_self_at;
   atomic_store(&worker.record->ready, 1);
   work(&worker, buffer);
   free(buffer);

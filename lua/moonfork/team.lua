@@ -106,6 +106,7 @@ function team.start(pool)
     record = core._record(),
     tasks = queue.new(),
     known = {},             -- slot -> the function that is there
+    limits = {},            -- slot -> its timeout, as last sent
     sent = 0, received = 0, -- numbers
     head = 1, tail = 0,
     load = 0, -- nanoseconds that its chunks will take, as far as is known
@@ -151,6 +152,21 @@ function team.sent(w, chunk, size, cost)
     w.quota = w.quota - size
     if w.quota <= 0 then team.retire(w) end
   end
+end
+
+---How much of a job the tasks have done that run now, as they tell.
+---@param pool table
+---@param job table
+---@return number tasks
+function team.progress(pool, job)
+  local sum = 0
+  for _, w in ipairs(pool.team) do
+    local chunk = w[w.head]
+    if chunk and chunk.job == job then
+      sum = sum + (w.record:_progress() or 0)
+    end
+  end
+  return sum
 end
 
 ---Forgets the first chunk of a worker, all of which came back.

@@ -105,12 +105,13 @@ TestCorePool = {}
 function TestCorePool.test_records_refuse_another_self()
   local record = core._record()
   for _, name in ipairs { "_enter", "_look", "_recall", "_ready", "_place",
-    "_stats" } do
+    "_stats", "_progress" } do
     local method = record[name]
     raises("moonfork.Tasks", function() local _ = method({}) end)
     raises("moonfork.Tasks", function() local _ = method(mp.Queue()) end)
   end
-  lu.assertEquals({ record:_look() }, { 0, 0, 0.0 })
+  lu.assertEquals({ record:_look() }, { 0, 0, 0.0, false })
+  lu.assertNil(record:_progress())
   lu.assertFalse(record:_ready())
 end
 
