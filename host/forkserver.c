@@ -206,10 +206,11 @@ static void serve(lua_State *L, const struct request *request)
     target_enter(request->slot, request->generation);
     target_start(L, hooked);
   }
+  if (hooked) {
+    hooks_parent(L);
+    fflush(NULL);
+  }
   answer_pid(pid);
-  if (!hooked) return;
-  hooks_parent(L);
-  fflush(NULL);
 }
 
 _Noreturn void forkserver_run(lua_State *L)

@@ -103,6 +103,7 @@ local function look_at_starting(pool)
         w.ready = true
       elseif w.process.exitcode then
         bury(pool, w)
+        if pool.broken then return true end
         any = true
       end
     end
