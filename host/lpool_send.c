@@ -292,11 +292,14 @@ int lpool_send_limit(lua_State *L)
 {
   struct queue *queue = check_queue(L);
   size_t done;
+  const int64_t most = INT64_MAX / 2;
   double limit = luaL_checknumber(L, 3) * 1e9;
   struct message_head head = {
       .kind = MESSAGE_LIMIT,
       .slot = (uint16_t)luaL_checkinteger(L, 2),
-      .seed = limit < (double)(INT64_MAX / 2) ? (int64_t)limit : INT64_MAX / 2,
+      .seed = limit < 1              ? 1
+              : limit < (double)most ? (int64_t)limit
+                                     : most,
   };
   struct queue_message message = {.bytes = &head, .size = sizeof head};
   return answer_put(L, queue_put(queue, &message, 1, CLOCK_FOREVER, &done),

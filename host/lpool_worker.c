@@ -19,6 +19,7 @@
 #include "lpool_worker.h"
 #include "lsupport.h"
 #include "parcel.h"
+#include "shield.h"
 #include "target.h"
 
 #define ROOM ((size_t)64 << 10) /* bytes of messages taken at a time */
@@ -232,6 +233,7 @@ static int is_too_large(const struct worker *worker)
 static void settle(struct worker *worker)
 {
   running = 0;
+  if (UNLIKELY(shield_depth != worker->shield)) shield_reset(worker->shield);
   if (UNLIKELY(worker_is_due(worker))) worker_flush(worker);
   if (UNLIKELY(worker->memory != 0) && is_too_large(worker))
     worker->leaving = 1;
@@ -347,6 +349,7 @@ int lpool_run(lua_State *L)
   lua_replace(L, -2);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   worker.from = clock_now();
+  worker.shield = shield_depth;
   task.record = worker.record;
   running_in = slot_self_at;
   atomic_store(&worker.record->ready, 1);

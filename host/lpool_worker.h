@@ -24,6 +24,7 @@ struct worker {
   lua_Integer memory;  /* resident bytes, beyond which it ends; 0: none */
   int statm;
   int leaving;
+  unsigned shield;            /* as it was before any task */
   int64_t limits[POOL_SLOTS]; /* nanoseconds that tasks of each may take */
 };
 

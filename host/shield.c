@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <stddef.h>
 
-static unsigned depth;
+unsigned shield_depth;
 static int was_blocked; /* by somebody else, before */
 
 static sigset_t only_term(void)
@@ -32,8 +32,8 @@ static void lower(void)
 void shield_set(int on)
 {
   if (on) {
-    if (depth++ == 0) raise_it();
-  } else if (depth > 0 && --depth == 0) {
+    if (shield_depth++ == 0) raise_it();
+  } else if (shield_depth > 0 && --shield_depth == 0) {
     lower();
   }
 }
@@ -41,13 +41,13 @@ void shield_set(int on)
 int shield_is_hit(void)
 {
   sigset_t waiting;
-  return depth > 0 && sigpending(&waiting) == 0 &&
+  return shield_depth > 0 && sigpending(&waiting) == 0 &&
          sigismember(&waiting, SIGTERM) == 1;
 }
 
-void shield_forget(void)
+void shield_reset(unsigned depth)
 {
-  if (depth == 0) return;
-  depth = 0;
-  lower();
+  if (shield_depth <= depth) return;
+  shield_depth = depth;
+  if (depth == 0) lower();
 }

@@ -6,6 +6,9 @@
 #ifndef MOONFORK_SHIELD_H
 #define MOONFORK_SHIELD_H
 
+/* How many want the shield now; only to be read. */
+extern unsigned shield_depth;
+
 /* Nonzero: one more wants the shield; zero: one less. What is too much is
    ignored. */
 void shield_set(int on);
@@ -13,7 +16,8 @@ void shield_set(int on);
 /* Whether SIGTERM waits behind the shield. */
 int shield_is_hit(void);
 
-/* In a child: the parent's shield is not its own. */
-void shield_forget(void);
+/* As many as that want it, not more: who wanted it more has failed to say that
+   it is over. */
+void shield_reset(unsigned depth);
 
 #endif

@@ -59,7 +59,7 @@ void target_enter(uint64_t slot, uint64_t generation)
 {
   collector_enter_child();
   hooks_forget();
-  shield_forget();
+  shield_reset(0);
   if (slot_enter(slot, generation) != 0) _exit(1);
   process_die_with_parent(slot_self->parent_pid);
   child_forget_all();

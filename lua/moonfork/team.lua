@@ -154,7 +154,8 @@ function team.sent(w, chunk, size, cost)
   end
 end
 
----How much of a job the tasks have done that run now, as they tell.
+---How much of a job is done of which no result has come yet: by tasks that run,
+---as they tell, and by those that have just ended.
 ---@param pool table
 ---@param job table
 ---@return number tasks
@@ -163,7 +164,11 @@ function team.progress(pool, job)
   for _, w in ipairs(pool.team) do
     local chunk = w[w.head]
     if chunk and chunk.job == job then
-      sum = sum + (w.record:_progress() or 0)
+      local part = w.record:_progress() or 0
+      local _, finished = w.record:_look()
+      local size = chunk.last - chunk.first + 1
+      local ended = math.min(finished, chunk.base + size) - w.received
+      sum = sum + math.max(0, ended) * (chunk.items or 1) + part
     end
   end
   return sum

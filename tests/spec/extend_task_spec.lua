@@ -20,14 +20,16 @@ end
 suite("a long loop of a module in C", function()
   it("ends at Ctrl-C", function()
     local program = helper.launch(support.program("fork", [[
-      print "ready"
-      io.stdout:flush()
-      print(pcall(mod.spin, 20))
+      print(pcall(function()
+        print "ready"
+        io.stdout:flush()
+        mod.spin(20)
+      end))
     ]]))
     program.said "ready"
     helper.signal("INT", program.pid)
     local status, output = program.wait(5)
-    assert.equal("ready\nfalse\tinterrupted!\n", output)
+    assert.matches("^ready\nfalse\t.*interrupted!\n$", output)
     assert.equal(130, status)
   end)
 
@@ -85,6 +87,26 @@ suite("a long loop of a module in C", function()
       local second = pool:submit_with(options, task, false):result()
       print(first, second, tries.value, pool:stats().restarts)
     ]])))
+  end)
+
+  it("is tried again when it says so though it was stopped", function()
+    assert.equal("12\t2\ntimeout\ttook longer than 0.1 seconds\n",
+      (run("fork", [[
+        local pool <close> = mp.Pool(1)
+        local tries = mp.Value("i64")
+        local function late()
+          tries:add(1)
+          if tries.value == 2 then return 12 end
+          mod.time_left()
+          mod.shield(true)
+          while not mod.is_terminating() do end
+          mod.spin(1)
+        end
+        print(pool:map(late, { 1 }, { timeout = 0.1, retries = 1 })[1],
+          tries.value)
+        local err = pool:submit_with({ timeout = 0.1 }, late):error()
+        print(err.kind, err.message)
+      ]])))
   end)
 
   it("may clean up, whatever error it makes of it", function()
@@ -217,6 +239,28 @@ suite("a shield of a module in C", function()
     local seconds = output:match "^timeout\t([%d.]+)\n$"
     assert.truthy(seconds, output)
     assert.is_true(tonumber(seconds) > 0.5 and tonumber(seconds) < 5, output)
+  end)
+
+  it("ends with the task that has left it up", function()
+    assert.equal("error\n-15\n", (run("fork", [[
+      local pool <close> = mp.Pool(1)
+      local err = pool:submit(function()
+        mod.shield(true)
+        error "x"
+      end):error()
+      print(err.kind)
+      local made = pool:submit(function()
+        mod.shield(true)
+        mod.shield(true)
+        os.execute("kill -TERM " .. mp.current_process().pid)
+      end)
+      made:wait()
+      local waiting = pool:submit(function()
+        os.execute("kill -TERM " .. mp.current_process().pid)
+        while true do end
+      end)
+      print(waiting:error().exitcode)
+    ]])))
   end)
 
   it("gives a task that is cancelled time for its result", function()
@@ -459,14 +503,16 @@ suite("queues from a module in C", function()
   it("end at Ctrl-C", function()
     local program = helper.launch(support.program("fork", [[
       local queue = mp.Queue()
-      print "ready"
-      io.stdout:flush()
-      print(pcall(mod.get, queue))
+      print(pcall(function()
+        print "ready"
+        io.stdout:flush()
+        mod.get(queue)
+      end))
     ]]))
     program.said "ready"
     helper.signal("INT", program.pid)
     local status, output = program.wait(5)
-    assert.equal("ready\nfalse\tinterrupted!\n", output)
+    assert.matches("^ready\nfalse\t.*interrupted!\n$", output)
     assert.equal(130, status)
   end)
 end)

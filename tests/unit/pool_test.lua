@@ -115,6 +115,15 @@ function TestCorePool.test_records_refuse_another_self()
   lu.assertFalse(record:_ready())
 end
 
+function TestCorePool.test_limits_are_sent_while_the_queue_is_open()
+  local queue = mp.Queue()
+  lu.assertTrue(core._send_limit(queue, 1, 1e-12) > 0)
+  lu.assertTrue(core._send_limit(queue, 1, 1e300) > 0)
+  lu.assertEquals(queue:size(), 2)
+  queue:close()
+  lu.assertEquals({ core._send_limit(queue, 1, 1) }, { nil, "closed" })
+end
+
 function TestCorePool.test_packages()
   local package = core._pack("args", 1, nil, { 2 })
   lu.assertEquals(table.pack(core._unpack(package)), { n = 3, 1, nil, { 2 } })
