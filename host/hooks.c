@@ -101,8 +101,10 @@ static int is_same_worker(const struct moonfork_worker_hooks *one,
 void hooks_add_worker(lua_State *L, const struct moonfork_worker_hooks *hooks)
 {
   check_size(L, "worker_hooks", hooks->size, sizeof *hooks);
-  if (hooks->module == NULL || *hooks->module == '\0')
+  if (hooks->module == NULL || *hooks->module == '\0') {
     luaL_error(L, "worker_hooks: no module; name the one that registers them");
+    return;
+  }
   luaL_checkstack(L, ROOM, NULL);
   for (lua_Integer i = count(L, &worker_hooks); i > 0; i--)
     if (is_same_worker(get(L, &worker_hooks, i), hooks)) return;

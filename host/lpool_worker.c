@@ -126,8 +126,8 @@ static int begin(struct worker *worker, const struct chunk *chunk)
   else
     task.deadline = CLOCK_FOREVER;
   int wanted = tasks_begin(worker->record, worker->number);
-  running = LIKELY(wanted && !is_behind(worker, chunk));
-  if (running) return 1;
+  running = wanted && !is_behind(worker, chunk);
+  if (LIKELY(running)) return 1;
   worker_answer_mark(worker, FRAME_SKIPPED);
   worker->skipped++;
   return 0;
