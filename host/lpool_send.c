@@ -199,7 +199,19 @@ int lpool_header(lua_State *L)
   return 1;
 }
 
-/* Puts the messages of the parcel; gives how many, or nil and why not. */
+/* What a put gives: how many messages, or nil and why none. */
+static int answer_put(lua_State *L, int rc, size_t done)
+{
+  if (done > 0) {
+    lua_pushinteger(L, (lua_Integer)done);
+    return 1;
+  }
+  luaL_pushfail(L);
+  lua_pushstring(L, rc == -EPIPE ? "closed" : strerror(-rc));
+  return 2;
+}
+
+/* Puts the messages of the parcel. */
 static int put(lua_State *L, struct queue *queue, struct parcel *parcel)
 {
   size_t done;
@@ -207,13 +219,7 @@ static int put(lua_State *L, struct queue *queue, struct parcel *parcel)
                      CLOCK_FOREVER, &done);
   parcel_sent(parcel, done);
   parcel_drop(parcel);
-  if (done == 0) {
-    luaL_pushfail(L);
-    lua_pushstring(L, rc == -EPIPE ? "closed" : strerror(-rc));
-    return 2;
-  }
-  lua_pushinteger(L, (lua_Integer)done);
-  return 1;
+  return answer_put(L, rc, done);
 }
 
 /* Gives nil and the error at the top. */
@@ -313,6 +319,26 @@ int lpool_send_packed(lua_State *L)
   if (parcel_add_with(L, &sending.parcel, encode_package, 3) != LUA_OK)
     return give_up(L, &sending.parcel);
   return put(L, queue, &sending.parcel);
+}
+
+/* send_limit(queue, slot, seconds): how long tasks of a function may take, of
+   those that are timed and come after this. As send. */
+int lpool_send_limit(lua_State *L)
+{
+  struct queue *queue = check_queue(L);
+  size_t done;
+  const int64_t most = INT64_MAX / 2;
+  double limit = luaL_checknumber(L, 3) * 1e9;
+  struct message_head head = {
+      .kind = MESSAGE_LIMIT,
+      .slot = (uint16_t)luaL_checkinteger(L, 2),
+      .seed = limit < 1              ? 1
+              : limit < (double)most ? (int64_t)limit
+                                     : most,
+  };
+  struct queue_message message = {.bytes = &head, .size = sizeof head};
+  int rc = queue_put(queue, &message, 1, CLOCK_FOREVER, &done);
+  return answer_put(L, rc, done);
 }
 
 void lpool_open_packages(lua_State *L)

@@ -16,6 +16,7 @@
 #include "end.h"
 #include "fdio.h"
 #include "forkserver.h"
+#include "hooks.h"
 #include "interrupt.h"
 #include "lsupport.h"
 #include "object.h"
@@ -211,6 +212,11 @@ static void check_startable(lua_State *L, const struct process *process)
   if (process->state != STATE_NEW)
     luaL_error(L, "process '%s' was already %s; make a new one", process->name,
                process->state == STATE_CLOSED ? "closed" : "started");
+  if (hooks_are_running())
+    luaL_error(L,
+               "process '%s' may not be started by a hook of a module in C; "
+               "start it before or after",
+               process->name);
   if (slot_self && (slot_self->flags & SLOT_DAEMON))
     luaL_error(L,
                "a daemon may not have children; start process '%s' from "

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bindings.h"
+#include "clock.h"
 #include "defs.h"
 #include "handle.h"
 #include "interrupt.h"
@@ -32,14 +33,14 @@ static int can_get(struct queue *queue)
   return queue_size(queue) > 0 || queue_is_closed(queue);
 }
 
-/* After a get, or an attempt: the descriptor of the queue at 1, if there is
-   one, is readable no longer when there is nothing left. */
-static void settle(lua_State *L, struct queue *queue)
+/* After a get, or an attempt: the descriptor of the queue at `index`, if there
+   is one, is readable no longer when there is nothing left. */
+static void settle(lua_State *L, int index, struct queue *queue)
 {
   /* Nobody has joined: the rule. */
   uint32_t flags = atomic_load_explicit(&queue->getters, memory_order_relaxed);
   if (LIKELY(!(flags & BELL_LISTENERS))) return;
-  const struct queue_handle *self = lua_touserdata(L, 1);
+  const struct queue_handle *self = lua_touserdata(L, index);
   if (!bell_is_open(&self->ear) || can_get(queue)) return;
   bell_drain(&self->ear);
   bell_arm(self->listener);
@@ -144,6 +145,22 @@ static int l_put(lua_State *L)
   return lsupport_answer(L, "timeout");
 }
 
+int lqueue_put_bytes(lua_State *L, int index, const void *bytes, size_t size,
+                     int64_t deadline)
+{
+  struct queue *queue = handle_check(L, index, OBJECT_QUEUE);
+  struct parcel parcel;
+  size_t done;
+  parcel_begin(&parcel);
+  int rc = parcel_add_bytes(&parcel, bytes, size);
+  if (rc == 0)
+    rc = put_all(queue, &parcel, deadline, &done);
+  else
+    parcel_drop(&parcel);
+  if (rc != 0) check_put(L, rc, 0, 1);
+  return rc;
+}
+
 static int l_put_many(lua_State *L)
 {
   struct queue *queue = check_queue(L);
@@ -162,16 +179,6 @@ static int l_put_many(lua_State *L)
   if (rc == -ETIMEDOUT && done == 0) return lsupport_answer(L, "timeout");
   lua_pushinteger(L, (lua_Integer)done);
   return 1;
-}
-
-/* Gets messages; raises for an interrupt. 0, -ETIMEDOUT or -EPIPE. */
-static int get_batch(lua_State *L, struct queue *queue,
-                     struct queue_batch *batch, int64_t deadline)
-{
-  int rc;
-  while ((rc = queue_get(queue, batch, deadline)) == -EINTR) interrupt_check(L);
-  settle(L, queue);
-  return rc;
 }
 
 static int answer(lua_State *L, int rc)
@@ -209,10 +216,11 @@ static void keep_error(lua_State *L)
   lua_pop(L, 1);
 }
 
-/* Raises the first error that is kept for the queue at 1, if there is one. */
-static void raise_kept(lua_State *L)
+/* Raises the first error that is kept for the queue at `index`, if there is
+   one. */
+static void raise_kept(lua_State *L, int index)
 {
-  struct queue_handle *self = lua_touserdata(L, 1);
+  struct queue_handle *self = lua_touserdata(L, index);
   if (LIKELY(self->kept == self->kept_end)) return;
   if (self->kept_by != slot_self->block.generation) {
     self->kept = self->kept_end; /* the parent will raise it */
@@ -220,7 +228,7 @@ static void raise_kept(lua_State *L)
   }
   lua_Integer first = self->kept++;
   int type = LUA_TNIL;
-  if (lua_getiuservalue(L, 1, LQUEUE_VALUES) == LUA_TTABLE) {
+  if (lua_getiuservalue(L, index, LQUEUE_VALUES) == LUA_TTABLE) {
     type = lua_rawgeti(L, -1, first);
     lua_pushnil(L);
     lua_rawseti(L, -3, first);
@@ -230,15 +238,18 @@ static void raise_kept(lua_State *L)
   lsupport_raise(L, 1);
 }
 
-/* Gets one message and pushes its value. 0, or as get_batch. */
-static int get_one(lua_State *L, struct queue *queue, int64_t deadline)
+int lqueue_get(lua_State *L, int index, int64_t deadline)
 {
+  struct queue *queue = handle_check(L, index, OBJECT_QUEUE);
   _Alignas(8) unsigned char buffer[QUEUE_INLINE];
   struct queue_item item;
-  raise_kept(L);
+  raise_kept(L, index);
   struct queue_batch batch = {
       .buffer = buffer, .room = sizeof buffer, .items = &item, .max = 1};
-  int rc = get_batch(L, queue, &batch, deadline);
+  int rc;
+  while ((rc = queue_get(queue, &batch, deadline)) == -EINTR)
+    interrupt_check(L);
+  settle(L, index, queue);
   if (rc != 0) return rc;
   if (item.block == 0)
     parcel_open_inline(L, buffer, item.size);
@@ -249,8 +260,8 @@ static int get_one(lua_State *L, struct queue *queue, int64_t deadline)
 
 static int l_get(lua_State *L)
 {
-  struct queue *queue = check_queue(L);
-  int rc = get_one(L, queue, lsupport_deadline(L, 2));
+  check_queue(L);
+  int rc = lqueue_get(L, 1, lsupport_deadline(L, 2));
   return rc == 0 ? 1 : answer(L, rc);
 }
 
@@ -323,7 +334,7 @@ static int l_get_many(lua_State *L)
   lua_Integer max = luaL_checkinteger(L, 2);
   int64_t deadline = lsupport_deadline(L, 3);
   luaL_argcheck(L, max > 0, 2, "max is not positive");
-  raise_kept(L);
+  raise_kept(L, 1);
   push_list(L, queue, max < MANY_ITEMS ? (size_t)max : MANY_ITEMS);
   struct scratch *scratch =
       parcel_borrow(MANY_ROOM + MANY_ITEMS * sizeof(struct queue_item));
@@ -340,14 +351,14 @@ static int l_get_many(lua_State *L)
   do {
     rc = queue_get(queue, &batch, deadline);
   } while (rc == -EINTR && !interrupt_due());
-  settle(L, queue);
+  settle(L, 1, queue);
   if (rc == 0) {
     count = open_batch(L, &batch);
   }
   parcel_return(scratch);
   if (rc == -EINTR) interrupt_check(L);
   if (rc != 0) return answer(L, rc);
-  if (count == 0) raise_kept(L);
+  if (count == 0) raise_kept(L, 1);
   return 1;
 }
 
@@ -380,7 +391,7 @@ static int iterate(lua_State *L)
 {
   lua_settop(L, 0);
   lua_pushvalue(L, lua_upvalueindex(1));
-  return get_one(L, check_queue(L), INT64_MAX) == 0;
+  return lqueue_get(L, 1, CLOCK_FOREVER) == 0;
 }
 
 static int l_iter(lua_State *L)

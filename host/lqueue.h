@@ -25,4 +25,15 @@ struct queue_handle {
 /* Closes the ear; see handle.h. */
 void lqueue_empty(struct handle *handle);
 
+/* What put and get do, for the queue at `index`. Both raise for an interrupt
+   and for what is neither done nor the world's answer. */
+
+/* Puts a string of bytes. 0 or -ETIMEDOUT. */
+int lqueue_put_bytes(lua_State *L, int index, const void *bytes, size_t size,
+                     int64_t deadline);
+
+/* Gets a message and pushes its value. 0, or, with nothing pushed, -ETIMEDOUT
+   or -EPIPE. */
+int lqueue_get(lua_State *L, int index, int64_t deadline);
+
 #endif

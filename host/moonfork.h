@@ -85,12 +85,15 @@ struct moonfork_type {
 
 /* ---- hooks ---- */
 
-/* Around each fork of this process, as in pthread_atfork: `prepare` runs in the
-   parent before it, the last registered first; `parent` and `child` after it,
-   the first registered first. Any may be NULL. When a `prepare` raises, nothing
-   is forked, `parent` is called where `prepare` had been, and the start raises
-   the error. When a `child` raises, the child fails with the error. What
-   `parent` raises is reported on standard error. */
+/* Around each fork that Moonfork does for this state, as in pthread_atfork:
+   `prepare` runs in the parent before it, the last registered first; `parent`
+   and `child` after it, the first registered first. Any may be NULL. When a
+   `prepare` raises, nothing is forked, `parent` is called where `prepare` had
+   been, and the start raises the error. When a `child` raises, the child fails
+   with the error. What `parent` raises is reported on standard error. A child
+   that a forkserver forks is forked from the server: the hooks are those of the
+   modules that it has loaded (set_forkserver_preload), and run there. No hook
+   may start a process. */
 struct moonfork_fork_hooks {
   size_t size; /* sizeof (struct moonfork_fork_hooks) */
   void *data;  /* handed to each */
@@ -101,8 +104,10 @@ struct moonfork_fork_hooks {
 
 /* In each process that Moonfork starts, by whichever method, workers of pools
    included: `start` before its target, `exit` after it, before the process
-   ends by itself (not when it is killed); exits in the reverse order. Under
-   spawn and forkserver the child requires `module` first. */
+   ends by itself (not when it is killed); exits in the reverse order, and of
+   those only whose start is through. Under spawn and forkserver the child
+   requires `module` first. What is registered while a target runs counts for
+   the processes that this one starts. No hook may start a process. */
 struct moonfork_worker_hooks {
   size_t size;        /* sizeof (struct moonfork_worker_hooks) */
   const char *module; /* that registers them when it is loaded */
@@ -193,8 +198,12 @@ struct moonfork_api {
   /* ---- long loops, since 1.0 ---- */
 
   /* A point where the work may be called off: raises "interrupted!" after
-     Ctrl-C, and "the task's time is up" in a task of a pool whose timeout has
-     passed. Cheap enough for every thousandth step of a loop. */
+     Ctrl-C (once, where the program is Moonfork's own), and "the task's time is
+     up" in a task of a pool whose timeout has passed (each time); whatever
+     error that task ends with then is a remote error of the kind "timeout". A
+     task that has called check or time_left is left a tenth of a second to end
+     so, before it is ended by SIGTERM. Cheap enough for every thousandth step
+     of a loop. */
   void (*check)(lua_State *L);
 
   /* The monotonic clock, in seconds. Never raises. */
@@ -206,22 +215,23 @@ struct moonfork_api {
 
   /* From 1 to 0 calls: a SIGTERM (of p:terminate, or of a task that is
      cancelled or late) does not end this process in between, but when it is
-     over; nests. Who waits for the end kills after half a second all the same.
-     Never raises. */
+     over; nests. A pool kills half a second after it all the same, and the end
+     of a program after one. A shield that a task has left up ends with it; it
+     is not inherited over fork. Never raises. */
   void (*shield)(int on);
 
   /* Nonzero when such a signal is waiting behind the shield. Never raises. */
   int (*is_terminating)(void);
 
   /* Says that `done` of `total` (any unit) of the running task are done: it
-     shows in the progress of the pool and in pool:stats(). Elsewhere, nothing
-     happens. Never raises. */
+     shows in the bar of the pool's progress and in pool:stats(). Elsewhere, or
+     when `total` is not above 0, nothing happens. Never raises. */
   void (*progress)(lua_State *L, double done, double total);
 
   /* Writes a line to standard error, in one go: level, process and message
-     (the formats of lua_pushfstring), when the level is at least that of
-     MOONFORK_LOG in the environment: debug, info, warning (the default), error
-     or none. */
+     (the formats of lua_pushfstring), as in "moonfork: warning: Process-3:
+     text", when the level is at least that of MOONFORK_LOG in the environment:
+     debug, info, warning (the default), error or none. */
   void (*log)(lua_State *L, int level, const char *format, ...);
 };
 

@@ -103,7 +103,7 @@ static int read_status(lua_State *L)
 static int l_exit(lua_State *L)
 {
   int status = read_status(L);
-  if (target_is_child()) target_exit(status);
+  if (target_is_child()) target_exit(L, status);
   child_finish(interrupt_seen());
   int interrupted = interrupt_seen();
   interrupt_disarm();
@@ -261,7 +261,7 @@ void state_enter(const char *slot_name)
 _Noreturn void state_run_child(lua_State *L)
 {
   if (slot_self->flags & SLOT_SERVER) forkserver_run(L);
-  target_start(L);
+  target_start(L, 0);
 }
 
 void state_child(int argc, char **argv)
