@@ -198,6 +198,14 @@ static int push_call(lua_State *L)
 /* Writes the start block and starts a fresh interpreter with it. */
 static int start_fresh(lua_State *L, struct process *process, uint64_t ticket)
 {
+  if (!child_has_command()) {
+    lua_pushfstring(L,
+                    "cannot start process '%s': %s: the program that runs here "
+                    "is no Lua interpreter, by its name, and cannot be started "
+                    "to run one; use fork",
+                    process->name, methods[process->method]);
+    return LUA_ERRRUN;
+  }
   lua_getiuservalue(L, 1, 1);
   int rc = target_write_start(L, process->child.slot, -1, ticket);
   if (rc != 0) return rc;
@@ -429,6 +437,15 @@ static int l_gc(lua_State *L)
   return 0;
 }
 
+/* Pushes the userdata of a running child; nothing and 0 when there is none: it
+   is a server, or another state of this program has started it. */
+static int push_child(lua_State *L, const struct child *child)
+{
+  int found = lua_rawgetp(L, 1, child) == LUA_TUSERDATA;
+  if (!found) lua_pop(L, 1);
+  return found;
+}
+
 /* The running children, in the order of their start: the list of them begins
    with the last. */
 static int l_active(lua_State *L)
@@ -438,13 +455,13 @@ static int l_active(lua_State *L)
   reap_ended(L);
   push_running(L);
   for (const struct child *child = child_first(); child; child = child->next)
-    count += !child_is_server(child);
+    if (push_child(L, child)) {
+      lua_pop(L, 1);
+      count++;
+    }
   lua_createtable(L, count, 0);
-  for (const struct child *child = child_first(); child; child = child->next) {
-    if (child_is_server(child)) continue;
-    lua_rawgetp(L, 1, child);
-    lua_rawseti(L, 2, count--);
-  }
+  for (const struct child *child = child_first(); child; child = child->next)
+    if (push_child(L, child)) lua_rawseti(L, 2, count--);
   return 1;
 }
 

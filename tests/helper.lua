@@ -13,8 +13,14 @@ local core = require "moonfork.core.system"
 local helper = {}
 
 helper.methods = { "fork", "spawn", "forkserver" }
+-- What runs scripts, a shell's words. A stock Lua, which has its LUA_CPATH from
+-- outside, has the module and not what the program does around it.
 helper.program = os.getenv "MOONFORK" or "./moonfork"
 helper.sanitised = helper.program:find("san", 1, true) ~= nil
+helper.stock = helper.program:find "^lua" ~= nil
+
+-- The exit status after Ctrl-C: a stock Lua sees an error like any other.
+helper.interrupted = helper.stock and 1 or 130
 
 -- What a heap may keep of a test: blocks that stay warm for the next one.
 local WARM = 16 * 1024 * 1024
@@ -48,6 +54,14 @@ function helper.raises(pattern, f, ...)
   if ok then error(("it raises nothing, not '%s'"):format(pattern), 2) end
   if not tostring(message):find(pattern) then
     error(("it raises '%s', not '%s'"):format(message, pattern), 2)
+  end
+end
+
+---What stands for `it` where only the program passes, not a stock Lua: there
+---the test is pending, with the reason in its name. Both are busted's.
+function helper.only_host(reason, it, pending)
+  if not helper.stock then return it end
+  return function(name) pending(name .. " (only in the host: " .. reason .. ")")
   end
 end
 
@@ -110,6 +124,19 @@ end
 function helper.signal(name, ...)
   os.execute(("kill -%s %s 2>/dev/null"):format(name, table.concat({ ... },
     " ")))
+end
+
+---Sends SIGINT to processes, and waits until it has reached them: one more
+---would be none while that is pending.
+function helper.interrupt(...)
+  helper.signal("INT", ...)
+  for _, pid in ipairs { ... } do
+    helper.eventually(function()
+      local status = read("/proc/" .. pid .. "/status") or ""
+      local mask = status:match "ShdPnd:%s*(%x+)"
+      return not mask or tonumber(mask, 16) & 2 == 0
+    end)
+  end
 end
 
 -- Whole programs --------------------------------------------------------
