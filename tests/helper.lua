@@ -184,20 +184,23 @@ function helper.run(source, options)
   return read(file_of "output"), read(file_of "errors"), status, seconds
 end
 
----Starts a program given as text and does not wait for it: `pid`;
+---Starts a program given as text and does not wait for it; `options.before`,
+---`env` and `with` as for run: `pid`;
 ---`said(pattern)` waits until its output matches and gives what was captured;
 ---`wait(seconds)` waits for its end and gives its exit status, output, what
 ---it wrote on standard error, and the seconds that it took from this call,
 ---kills what is still there after 5 seconds and raises.
-function helper.launch(source)
+function helper.launch(source, options)
+  options = options or {}
   local script, output = file_of "launched.lua", file_of "launched-output"
   local errors = file_of "launched-errors"
   write(script, source)
   write(output, "")
   -- The shell becomes the program: no signal is ignored in it then, as it
   -- is in what a shell puts in the background.
-  local pipe = io.popen(("echo $$; exec %s %s </dev/null >%s 2>%s"):format(
-    helper.program, script, output, errors))
+  local pipe = io.popen(("%s; echo $$; %s exec %s %s </dev/null >%s 2>%s")
+    :format(options.before or ":", options.env or "",
+      options.with or helper.program, script, output, errors))
   local launched = { pid = pipe:read "n" }
 
   function launched.said(pattern)
