@@ -200,9 +200,8 @@ static int start_fresh(lua_State *L, struct process *process, uint64_t ticket)
 {
   if (!child_has_command()) {
     lua_pushfstring(L,
-                    "cannot start process '%s': %s: the program that runs here "
-                    "is no Lua interpreter, by its name, and cannot be started "
-                    "to run one; use fork",
+                    "cannot start process '%s': %s: this program is, by its "
+                    "name, no Lua interpreter; use fork",
                     process->name, methods[process->method]);
     return LUA_ERRRUN;
   }
@@ -437,31 +436,24 @@ static int l_gc(lua_State *L)
   return 0;
 }
 
-/* Pushes the userdata of a running child; nothing and 0 when there is none: it
-   is a server, or another state of this program has started it. */
-static int push_child(lua_State *L, const struct child *child)
-{
-  int found = lua_rawgetp(L, 1, child) == LUA_TUSERDATA;
-  if (!found) lua_pop(L, 1);
-  return found;
-}
-
 /* The running children, in the order of their start: the list of them begins
-   with the last. */
+   with the last. A server, or a child of another state, is not kept here. */
 static int l_active(lua_State *L)
 {
   int count = 0;
   lua_settop(L, 0);
   reap_ended(L);
   push_running(L);
-  for (const struct child *child = child_first(); child; child = child->next)
-    if (push_child(L, child)) {
-      lua_pop(L, 1);
-      count++;
-    }
+  for (const struct child *child = child_first(); child; child = child->next) {
+    count += lua_rawgetp(L, 1, child) != LUA_TNIL;
+    lua_pop(L, 1);
+  }
   lua_createtable(L, count, 0);
   for (const struct child *child = child_first(); child; child = child->next)
-    if (push_child(L, child)) lua_rawseti(L, 2, count--);
+    if (lua_rawgetp(L, 1, child) != LUA_TNIL)
+      lua_rawseti(L, 2, count--);
+    else
+      lua_pop(L, 1);
   return 1;
 }
 
