@@ -199,6 +199,13 @@ static int push_call(lua_State *L)
 /* Writes the start block and starts a fresh interpreter with it. */
 static int start_fresh(lua_State *L, struct process *process, uint64_t ticket)
 {
+  if (!child_has_command()) {
+    lua_pushfstring(L,
+                    "cannot start process '%s': %s: this program is, by its "
+                    "name, no Lua interpreter; use fork",
+                    process->name, methods[process->method]);
+    return LUA_ERRRUN;
+  }
   lua_getiuservalue(L, 1, 1);
   int rc = target_write_start(L, process->child.slot, -1, ticket);
   if (rc != 0) return rc;
@@ -436,21 +443,23 @@ static int l_gc(lua_State *L)
 }
 
 /* The running children, in the order of their start: the list of them begins
-   with the last. */
+   with the last. A server, or a child of another state, is not kept here. */
 static int l_active(lua_State *L)
 {
   int count = 0;
   lua_settop(L, 0);
   reap_ended(L);
   push_running(L);
-  for (const struct child *child = child_first(); child; child = child->next)
-    count += !child_is_server(child);
-  lua_createtable(L, count, 0);
   for (const struct child *child = child_first(); child; child = child->next) {
-    if (child_is_server(child)) continue;
-    lua_rawgetp(L, 1, child);
-    lua_rawseti(L, 2, count--);
+    count += lua_rawgetp(L, 1, child) != LUA_TNIL;
+    lua_pop(L, 1);
   }
+  lua_createtable(L, count, 0);
+  for (const struct child *child = child_first(); child; child = child->next)
+    if (lua_rawgetp(L, 1, child) != LUA_TNIL)
+      lua_rawseti(L, 2, count--);
+    else
+      lua_pop(L, 1);
   return 1;
 }
 

@@ -105,7 +105,7 @@ static int l_exit(lua_State *L)
   int status = read_status(L);
   if (target_is_child()) target_exit(L, status);
   child_finish(interrupt_seen());
-  int interrupted = interrupt_seen();
+  int interrupted = interrupt_seen() && interrupt_is_ours();
   interrupt_disarm();
   if (interrupted) {
     fprintf(stderr, "%s: interrupted!\n", program_invocation_name);
