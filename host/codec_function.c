@@ -8,6 +8,7 @@
 #include "bytecode.h"
 #include "codec_private.h"
 #include "codec_scratch.h"
+#include "defs.h"
 
 /* ---- encoding ---- */
 
@@ -25,10 +26,16 @@ static int put_by_name(struct codec_encoder *e, int function)
   return 1;
 }
 
-static int write_dump(lua_State *L, const void *bytes, size_t size, void *e)
+/* Most of what lua_dump writes comes byte by byte. */
+static int write_dump(lua_State *L, const void *bytes, size_t size, void *data)
 {
+  struct codec_encoder *e = data;
+  struct codec_out *out = e->out;
   (void)L;
-  codec_put_bytes(e, bytes, size);
+  if (LIKELY(size == 1 && out->used < out->size))
+    out->base[out->used++] = *(const unsigned char *)bytes;
+  else
+    codec_put_bytes(e, bytes, size);
   return 0;
 }
 

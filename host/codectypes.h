@@ -27,6 +27,8 @@ enum {
   CODECTYPES_LAST = CODECTYPES_FIELDS
 };
 
+#define CODECTYPES_NOTED 4096 /* bits */
+
 enum codectypes_kind { CODECTYPES_NONE, CODECTYPES_MODULE, CODECTYPES_TYPE };
 
 struct codectypes_entry {
@@ -41,6 +43,9 @@ struct codectypes {
   int stale;           /* package.loaded or the types have changed */
   int functions_stale; /* the same, for MODULES and FIELDS */
   int watched;         /* package.loaded tells when it changes */
+  /* Which functions MODULES may have: a bit by their address, set for each, so
+     that most others need not be looked up. */
+  uint64_t noted[CODECTYPES_NOTED / 64];
 };
 
 /* Makes the userdata of this state, when it has none. */

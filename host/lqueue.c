@@ -216,12 +216,16 @@ static void keep_error(lua_State *L)
   lua_pop(L, 1);
 }
 
-/* Raises the first error that is kept for the queue at `index`, if there is
-   one. */
+static int has_kept(lua_State *L, int index)
+{
+  const struct queue_handle *self = lua_touserdata(L, index);
+  return self->kept != self->kept_end;
+}
+
+/* Raises the first error that is kept for the queue at `index`. */
 static void raise_kept(lua_State *L, int index)
 {
   struct queue_handle *self = lua_touserdata(L, index);
-  if (LIKELY(self->kept == self->kept_end)) return;
   if (self->kept_by != slot_self->block.generation) {
     self->kept = self->kept_end; /* the parent will raise it */
     return;
@@ -243,7 +247,7 @@ int lqueue_get(lua_State *L, int index, int64_t deadline)
   struct queue *queue = handle_check(L, index, OBJECT_QUEUE);
   _Alignas(8) unsigned char buffer[QUEUE_INLINE];
   struct queue_item item;
-  raise_kept(L, index);
+  if (UNLIKELY(has_kept(L, index))) raise_kept(L, index);
   struct queue_batch batch = {
       .buffer = buffer, .room = sizeof buffer, .items = &item, .max = 1};
   int rc;
@@ -260,7 +264,6 @@ int lqueue_get(lua_State *L, int index, int64_t deadline)
 
 static int l_get(lua_State *L)
 {
-  check_queue(L);
   int rc = lqueue_get(L, 1, lsupport_deadline(L, 2));
   return rc == 0 ? 1 : answer(L, rc);
 }
@@ -334,7 +337,7 @@ static int l_get_many(lua_State *L)
   lua_Integer max = luaL_checkinteger(L, 2);
   int64_t deadline = lsupport_deadline(L, 3);
   luaL_argcheck(L, max > 0, 2, "max is not positive");
-  raise_kept(L, 1);
+  if (has_kept(L, 1)) raise_kept(L, 1);
   push_list(L, queue, max < MANY_ITEMS ? (size_t)max : MANY_ITEMS);
   struct scratch *scratch =
       parcel_borrow(MANY_ROOM + MANY_ITEMS * sizeof(struct queue_item));
@@ -358,7 +361,7 @@ static int l_get_many(lua_State *L)
   parcel_return(scratch);
   if (rc == -EINTR) interrupt_check(L);
   if (rc != 0) return answer(L, rc);
-  if (count == 0) raise_kept(L, 1);
+  if (count == 0 && has_kept(L, 1)) raise_kept(L, 1);
   return 1;
 }
 
