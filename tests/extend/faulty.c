@@ -32,12 +32,6 @@ static int write_from_afar(lua_State *L)
   return 0;
 }
 
-static int reserve_all(lua_State *L)
-{
-  mf->reserve(lua_touserdata(L, 1), SIZE_MAX);
-  return 0;
-}
-
 static void call(lua_State *L, lua_CFunction function,
                  struct moonfork_writer *writer)
 {
@@ -74,6 +68,11 @@ static void decode(lua_State *L, const void *bytes, size_t size,
   (void)version;
   if (strcmp(text, "refuse") == 0) luaL_error(L, "bytes that I do not like");
   if (strcmp(text, "nothing") == 0) return;
+  if (strcmp(text, "less") == 0) { /* than nothing */
+    lua_settop(L, 0);
+    lua_pop(L, 1);
+    return;
+  }
   if (strcmp(text, "number") == 0) {
     lua_pushinteger(L, 1);
     return;
@@ -112,13 +111,12 @@ static int l_text(lua_State *L)
   return 1;
 }
 
-/* ---- faulty.Greedy: asks for all the memory that there is ---- */
+/* ---- faulty.Greedy: asks for more memory than there is ---- */
 
 static void encode_greedy(lua_State *L, int index,
                           struct moonfork_writer *writer)
 {
-  (void)index;
-  call(L, reserve_all, writer);
+  mf->reserve(writer, *(size_t *)lua_touserdata(L, index));
 }
 
 static const struct moonfork_type greedy_type = {
@@ -131,7 +129,8 @@ static const struct moonfork_type greedy_type = {
 
 static int l_greedy(lua_State *L)
 {
-  lua_newuserdatauv(L, 1, 0);
+  size_t *size = lua_newuserdatauv(L, sizeof *size, 0);
+  *size = (size_t)luaL_checkinteger(L, 1);
   luaL_setmetatable(L, "faulty.Greedy");
   return 1;
 }

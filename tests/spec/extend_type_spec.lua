@@ -258,9 +258,11 @@ describe("a faulty type", function()
       raises(encoding .. "it writes more than its limit of 10 bytes$", send,
         text)
     end
-    raises("value: type 'faulty.Greedy' of module 'faulty' cannot be encoded: "
-      .. "no room for its bytes: Cannot allocate memory$", mp.encode,
-      faulty.greedy())
+    for _, size in ipairs { -1, 1 << 62, 1 << 48 } do
+      raises("value: type 'faulty.Greedy' of module 'faulty' cannot be "
+        .. "encoded: no room for its bytes: Cannot allocate memory$",
+        mp.encode, faulty.greedy(size))
+    end
   end)
 
   it("leaves a queue as it was when it raises in encode", function()
@@ -272,7 +274,10 @@ describe("a faulty type", function()
       raises("^list%[2%]%[1%]: type 'faulty.Thing'", q.put_many, q,
         { 1, { faulty.thing(text) } })
     end
-    raises("cannot be encoded", q.put, q, { shared, faulty.greedy() })
+    for _, size in ipairs { -1, 1 << 62, 1 << 48 } do
+      raises("no room for its bytes: Cannot allocate memory", q.put, q,
+        { shared, faulty.greedy(size) })
+    end
     raises("args%[1%]: type 'faulty.Thing'", function()
       mp.get_context "spawn".run(print, faulty.thing "raise")
     end)
@@ -283,6 +288,7 @@ describe("a faulty type", function()
   it("may not raise in decode, nor give anything else", function()
     raises(decoding .. "bytes that I do not like$", send, "refuse")
     raises(decoding .. "its decode pushed 0 values, not one$", send, "nothing")
+    raises(decoding .. "its decode pushed %-1 values, not one$", send, "less")
     raises(decoding .. "its decode pushed 2 values, not one$", send, "two")
     raises(decoding .. "its decode gave a number that is no such object$",
       send, "number")
