@@ -134,7 +134,7 @@ function helper.interrupt(...)
     helper.eventually(function()
       local status = read("/proc/" .. pid .. "/status") or ""
       local mask = status:match "ShdPnd:%s*(%x+)"
-      return not mask or tonumber(mask, 16) & 2 == 0
+      return not helper.alive(pid) or not mask or tonumber(mask, 16) & 2 == 0
     end)
   end
 end
