@@ -30,7 +30,8 @@ suite("a long loop of a module in C", function()
     helper.signal("INT", program.pid)
     local status, output = program.wait(5)
     assert.matches("^ready\nfalse\t.*interrupted!\n$", output)
-    assert.equal(130, status)
+    -- A stock Lua goes on behind a pcall, and says nothing more.
+    assert.equal(helper.stock and 0 or 130, status)
   end)
 
   for _, method in ipairs(helper.methods) do
@@ -336,6 +337,7 @@ suite("the progress of a task, from a module in C,", function()
 
   it("shows in a bar, and not in what a function is told", function()
     local output, errors = helper.run([[
+      require "moonfork"
       local core = require "moonfork.core.system"
       local time = 1000
       core.now = function() return time end
@@ -513,6 +515,7 @@ suite("queues from a module in C", function()
     helper.signal("INT", program.pid)
     local status, output = program.wait(5)
     assert.matches("^ready\nfalse\t.*interrupted!\n$", output)
-    assert.equal(130, status)
+    -- A stock Lua goes on behind a pcall, and says nothing more.
+    assert.equal(helper.stock and 0 or 130, status)
   end)
 end)
