@@ -71,11 +71,12 @@ FLOOR   := $(patsubst bench/floor/%.c,$(OUT)/bench/%,\
              $(wildcard bench/floor/*.c))
 
 C_FILES   := $(wildcard host/*.c tests/c/*.c tests/crash/*.c tests/fuzz/*.c \
-               tests/tsan/*.c bench/floor/*.c)
+               tests/tsan/*.c tests/extend/*.c tests/extend/v1/*.c \
+               bench/floor/*.c bench/modules/*.c examples/bindings/*/*.c)
 H_FILES   := $(wildcard host/*.h tests/c/*.h tests/crash/*.h tests/tsan/*.h \
                bench/floor/*.h)
-LUA_TOOLS  = scripts/doccode scripts/doccov scripts/layers scripts/sizes \
-             tests/run tests/model/run
+LUA_TOOLS  = scripts/bench-compare scripts/doccode scripts/doccov \
+             scripts/layers scripts/sizes tests/run tests/model/run
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -83,15 +84,16 @@ LUA_TOOLS  = scripts/doccode scripts/doccov scripts/layers scripts/sizes \
 .PHONY: all help objects programs module demo test asan ubsan tsan \
         bench docs format check check-format check-lua check-tidy \
         check-rules check-docs check-warnings install uninstall clean FORCE
+.PHONY: bench-full bench-plots check-instructions update-instructions
 
 help: ## this list
 	@echo 'make [target], the default is all:'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 21
 
 all: $(PROGRAM) module ## build ./moonfork and build/moonfork.so
 
 ifeq ($(VARIANT),plain)
-module: $(OUT)/moonfork.so
+module: $(OUT)/moonfork.so $(OUT)/moonfork.pc
 else
 # A stock lua5.4 cannot load a sanitised module: there is none.
 module:
@@ -144,6 +146,10 @@ $(PROGRAM): $(OBJECTS) $(LUA_STATIC)
 $(OUT)/moonfork.so: $(PIC)
 	$(CC) $(CFLAGS) $(SANITISE) $(LINKING) -shared -Wl,-z,nodelete \
 	  -o $@ $(PIC) $(LIBS)
+
+$(OUT)/moonfork.pc: scripts/moonfork.pc.in host/defs.h $(OUT)/flags
+	sed -e 's/@LUA_PC@/$(LUA_PC)/' -e "s/@VERSION@/$$(sed -n \
+	  's/.*MOONFORK_VERSION "\(.*\)"/\1/p' host/defs.h)/" $< >$@
 
 # For the tests in C; the linker takes from it what each of them uses.
 $(OUT)/parts.a: $(PARTS)
@@ -202,13 +208,50 @@ tsan: ## threads at the shared objects, under the thread sanitiser
 .PHONY: threads
 threads: $(TSAN)
 
-bench: ## measure against the physical floor and against Python
+bench: ## measure against the physical floor and the peers, 5 minutes
 	scripts/setup build test bench
 	$(MAKE) -j$(JOBS) all floor
 	./moonfork bench/run.lua
 
+bench-full: ## the same with all that takes long, and the curves, half an hour
+	scripts/setup build test bench
+	$(MAKE) -j$(JOBS) all floor
+	./moonfork bench/run.lua --full --seconds 900
+	./moonfork bench/plain.lua
+	bench/plot
+
+bench-plots: ## measure and draw the curves of docs/*.svg
+	scripts/setup build bench
+	$(MAKE) -j$(JOBS) all floor
+	bench/plot
+
 .PHONY: floor
-floor: $(FLOOR)
+floor: $(FLOOR) $(OUT)/bench/tape.so
+
+# Modules for the benchmark, and the program whose instructions are counted.
+$(OUT)/bench/%.so: bench/modules/%.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -fPIC -MMD -MP -shared -o $@ $<
+
+ALIKE = -Wl,--wrap=lua_newstate -Wl,--wrap=luaS_new \
+        -Wl,--wrap=luaS_clearcache
+$(OUT)/bench/counted: bench/modules/seed.c $(OBJECTS) $(LUA_STATIC)
+	@mkdir -p $(@D)
+	$(COMPILE) -MMD -MP $(LINKING) -Wl,-E $(ALIKE) -o $@ $< $(OBJECTS) \
+	  -Wl,--whole-archive $(LUA_STATIC) -Wl,--no-whole-archive $(LIBS)
+
+COUNT_INSTRUCTIONS = CC='$(CC)' CFLAGS='$(CFLAGS)' MOONFORK=./$(PROGRAM) \
+                     BENCH_FLOOR=$(OUT)/bench $(LUA) bench/instructions.lua
+
+check-instructions: ## instructions per operation against the recorded ones
+	scripts/setup build check
+	$(MAKE) -j$(JOBS) $(PROGRAM) $(OUT)/bench/counted $(OUT)/bench/mark.so
+	$(COUNT_INSTRUCTIONS)
+
+update-instructions: ## write bench/instructions.txt anew
+	scripts/setup build check
+	$(MAKE) -j$(JOBS) $(PROGRAM) $(OUT)/bench/counted $(OUT)/bench/mark.so
+	$(COUNT_INSTRUCTIONS) --update
 
 docs: ## write docs/reference.md from the annotations
 	$(LUA) scripts/reference.lua >docs/reference.md.new
@@ -245,23 +288,18 @@ check-tidy:
 	printf '%s\n' $(wildcard host/*.c) | xargs -P $(JOBS) -n 1 \
 	  sh -c 'clang-tidy --quiet "$$0" -- $(DIALECT) 2>/dev/null'
 
-DOCS_INSTALLED = README.md CHANGELOG.md LICENSE $(wildcard docs/*.md)
-
 install: all ## PREFIX (default /usr/local), DESTDIR
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4 \
-	  $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/moonfork
-	install -m 755 moonfork $(DESTDIR)$(PREFIX)/bin/moonfork
-	install -m 644 build/moonfork.so \
-	  $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonfork.so
-	install -m 644 docs/moonfork.1 \
-	  $(DESTDIR)$(PREFIX)/share/man/man1/moonfork.1
-	install -m 644 $(DOCS_INSTALLED) $(DESTDIR)$(PREFIX)/share/doc/moonfork
+	scripts/install put '$(DESTDIR)$(PREFIX)'
 
 uninstall: ## takes back what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/moonfork \
-	  $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonfork.so \
-	  $(DESTDIR)$(PREFIX)/share/man/man1/moonfork.1
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/moonfork
+	scripts/install take '$(DESTDIR)$(PREFIX)'
+
+# For luarocks, which has places of its own.
+.PHONY: install-rock
+install-rock: all
+	install -d '$(BINDIR)' '$(LIBDIR)'
+	install -m 755 moonfork '$(BINDIR)/moonfork'
+	install -m 755 build/moonfork.so '$(LIBDIR)/moonfork.so'
 
 clean: ## remove everything built
 	rm -rf build moonfork

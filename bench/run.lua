@@ -1,5 +1,5 @@
--- run.lua - runs every workload on Moonfork, its floor program and its Python
--- peer in turn, and prints one table of medians and ratios. No layer: needs
+-- run.lua - runs every workload on Moonfork, its floor program and its peers in
+-- turn, and prints one table of medians, spreads and ratios. No layer: needs
 -- nothing but the standard library, so that a stock Lua can run it too.
 --
 --   moonfork bench/run.lua [--rounds N] [--seconds N] [--full] [--json FILE]
@@ -13,7 +13,7 @@
 -- SPDX-License-Identifier: MIT
 
 local here = arg[0]:match "^.*/" or "./"
-local to_json = dofile(here .. "json.lua")
+local to_json = dofile(here .. "json.lua").encode
 local tables = dofile(here .. "table.lua")
 
 -- In the order of the table. rounds is the most that one is worth: where a
@@ -38,6 +38,7 @@ local WORKLOADS <const> = {
   { name = "event", one_cpu = true },
   { name = "arrays", rounds = 3 },
   { name = "pool", rounds = 3 },
+  { name = "codec" },
 }
 
 local SIDES <const> = { "floor", "moonfork", "python" }
@@ -53,7 +54,21 @@ local OTHERS <const> = {
     probe = "-rparallel -e 1" },
   { side = "piscina", program = "node", path = "peers/node/%s.js",
     probe = "-e 'require(\"piscina\")'" },
+  { side = "cjson", program = "moonfork", path = "peers/cjson/%s.lua",
+    probe = "-e 'require \"cjson\"'" },
+  { side = "mpack", program = "lua53", path = "peers/mpack/%s.lua",
+    probe = "-e 'require \"mpack\"'" },
+  { side = "messagepack", program = "moonfork",
+    path = "peers/messagepack/%s.lua",
+    probe = "-e 'dofile \"/usr/share/lua/5.3/MessagePack.lua\"'" },
+  { side = "luajit", program = "luajit", path = "peers/luajit/%s.lua",
+    probe = "-e 'require \"string.buffer\"'" },
 }
+
+-- How the programs of peers tell their version, where the peer is not a library
+-- for a program that is named anyway.
+local VERSIONS <const> = { perl = "-e 'use MCE; print qq{MCE $MCE::VERSION on "
+  .. "Perl $^V}'", ruby = "--version", node = "--version", luajit = "-v" }
 
 local RUN_LIMIT <const> = 90 -- seconds for one program, until SIGTERM
 local GRACE <const> = 15 -- seconds more, until SIGKILL
@@ -140,6 +155,8 @@ local function find_programs()
     perl = "perl",
     ruby = "ruby",
     node = "env NODE_PATH=build/peers/node_modules node",
+    lua53 = "lua5.3",
+    luajit = "luajit",
   }
 end
 
@@ -159,14 +176,21 @@ end
 --- The command that starts one side of a workload; nil and why without it.
 local function program_for(programs, side, name)
   if side == "floor" then
-    local path = programs.floor .. "/" .. name
+    local path, script = programs.floor .. "/" .. name,
+      here .. "floor/" .. name .. ".lua"
+    if exists(script) then
+      return ("env BENCH_FLOOR=%s %s %s"):format(quote(programs.floor),
+        quote(programs.moonfork), quote(script))
+    end
     if exists(path) then return quote(path) end
     return nil, path .. " was not built"
   end
   if side == "python" then
+    local path = here .. "peers/python/" .. name .. ".py"
     if not programs.python then return nil, "there is no python3" end
+    if not exists(path) then return nil, "there is no " .. path end
     return quote(programs.python) .. " -B "
-      .. quote(here .. "peers/python/" .. name .. ".py")
+      .. quote(path)
   end
   return quote(programs.moonfork) .. " " .. quote(here .. name .. ".lua")
 end
@@ -189,26 +213,45 @@ end
 -- Facts of the machine
 
 local function cpu_model()
-  return read_all("/proc/cpuinfo"):match "model name%s*:%s*([^\n]+)"
+  local text = read_all "/proc/cpuinfo"
+  local model = text:match "model name%s*:%s*([^\n]+)"
+  if not model then return nil end
+  return model .. (text:find "%shypervisor%s" and " (virtual)" or "")
 end
 
-local function gather_facts(programs)
+local function memory()
+  local kib = read_all "/proc/meminfo":match "MemTotal:%s*(%d+)"
+  return kib and ("%.1f GiB"):format(kib / (1 << 20))
+end
+
+local function gather_facts(programs, others)
   local thp = "/sys/kernel/mm/transparent_hugepage/enabled"
   local python = programs.python
   local load = read_all("/proc/loadavg"):match "^%S+" or "?"
-  return {
+  local facts = {
     { "date", os.date "!%Y-%m-%d %H:%M UTC" },
     { "cpu", cpu_model() or "unknown" },
     { "cores", first_line "nproc" or "unknown" },
+    { "memory", memory() or "unknown" },
     { "load before", load },
     { "kernel", first_line "uname -sr" or "unknown" },
     { "huge pages", read_all(thp):match "%[(%w+)%]" or "unknown" },
+    { "libc", first_line "getconf GNU_LIBC_VERSION" or "unknown" },
+    { "compiler", first_line "gcc --version" or "unknown" },
     { "moonfork", first_line(quote(programs.moonfork) .. " --version")
       or "unknown" },
     { "lua", first_line "lua5.4 -v" or _VERSION },
     { "python", python and first_line(quote(python) .. " --version")
       or "absent: its columns stay empty" },
   }
+  for _, other in ipairs(others) do
+    local version = VERSIONS[other.program]
+    if version then
+      table.insert(facts, { other.side,
+        first_line(programs[other.program] .. " " .. version) or "unknown" })
+    end
+  end
+  return facts
 end
 
 --- What is being done, on a terminal only; nothing wipes it out.
@@ -297,9 +340,8 @@ end
 
 --- Round after round over all workloads, until each had its number of them or
 -- the time is up. Returns the rounds that began.
-function Results:measure(workloads, programs, options)
+function Results:measure(workloads, programs, others, options)
   local until_time, begun = os.time() + options.seconds, 0
-  local others = find_others(programs)
   for round = 1, options.rounds do
     for _, workload in ipairs(workloads) do
       if round > 1 and os.time() >= until_time then return begun end
@@ -363,18 +405,18 @@ end
 local function main()
   local options, programs = read_options(), find_programs()
   local workloads = choose(options.names)
-  local facts, results = gather_facts(programs), new_results()
+  local others = find_others(programs)
+  local facts, results = gather_facts(programs, others), new_results()
   for _, fact in ipairs(facts) do
     print(("%-12s %s"):format(fact[1], fact[2]))
   end
   print()
   local began = os.time()
-  local rounds = results:measure(workloads, programs, options)
+  local rounds = results:measure(workloads, programs, others, options)
   if options.full then results:measure_full(workloads, programs) end
   show_progress()
   tables.summarise(results.rows, OTHERS)
-  tables.print_table(results.rows)
-  tables.print_others(results.rows, OTHERS)
+  tables.print_table(results.rows, OTHERS)
   tables.print_goals(results.rows)
   write_json(options.json, facts, results)
   print(("\n%d rounds, %d seconds; %s has every value."):format(rounds,

@@ -30,6 +30,11 @@ local GOALS <const> = {
   pool_trip_asleep = { side = "floor", ratio = 1.5 },
   pool_primes_speedup = { side = "itself", ratio = 1.9 },
 }
+for _, name in ipairs{ "records", "integers", "floats", "strings", "nested",
+  "functions" } do
+  GOALS["encode_" .. name] = { side = "floor", ratio = 1.5 }
+  GOALS["decode_" .. name] = { side = "floor", ratio = 1.5 }
+end
 local MORE_GOALS <const> = {
   pool_map = { side = "mce", ratio = 10 },
 }
@@ -98,7 +103,21 @@ end
 
 local LAYOUT <const> = "%-25s %-5s %8s %-15s %8s %7s %8s %7s"
 
-function tables.print_table(rows)
+--- The other peers of a row, under it: medians and ratios.
+local function print_others(row, others)
+  local parts = {}
+  for _, other in ipairs(others) do
+    if row[other.side] then
+      table.insert(parts, ("%s %s %s"):format(other.side,
+        median_text(row[other.side]), ratio_text(row["to_" .. other.side])))
+    end
+  end
+  for i = 1, #parts, 3 do
+    print("    " .. table.concat(parts, ", ", i, math.min(i + 2, #parts)))
+  end
+end
+
+function tables.print_table(rows, others)
   print(LAYOUT:format("workload", "unit", "Moonfork", "(p25-p75)", "floor",
     "ratio", "Python", "ratio"))
   for _, row in ipairs(rows) do
@@ -107,31 +126,11 @@ function tables.print_table(rows)
       median_text(row.floor), ratio_text(row.to_floor),
       median_text(row.python), ratio_text(row.to_python))
     print((line:gsub("%s+$", "")))
+    print_others(row, others)
   end
   print "\nFloor ratio: times the cost of the C program (1x is the floor)."
   print "Python ratio: times better than multiprocessing. Medians of rounds."
-end
-
-function tables.print_others(rows, others)
-  local title = false
-  for _, row in ipairs(rows) do
-    local parts = {}
-    for _, other in ipairs(others) do
-      if row[other.side] then
-        table.insert(parts, ("%s %s (%s)"):format(other.side,
-          median_text(row[other.side]),
-          ratio_text(row["to_" .. other.side])))
-      end
-    end
-    if #parts > 0 then
-      if not title then
-        title = true
-        print "\nOther peers (so many times better than these):"
-      end
-      print(("  %-20s %-6s %s"):format(row.name, row.unit,
-        table.concat(parts, ", ")))
-    end
-  end
+  print "Under a row: other peers, and how many times better than each."
 end
 
 --- Prints whether a figure was reached; nothing where none was measured.

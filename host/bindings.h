@@ -8,7 +8,9 @@
 
 int luaopen_moonfork_core_barrier(lua_State *L);
 int luaopen_moonfork_core_array(lua_State *L);
+int luaopen_moonfork_core_block(lua_State *L);
 int luaopen_moonfork_core_codec(lua_State *L);
+int luaopen_moonfork_core_command(lua_State *L);
 int luaopen_moonfork_core_condition(lua_State *L);
 int luaopen_moonfork_core_dict(lua_State *L);
 int luaopen_moonfork_core_connection(lua_State *L);

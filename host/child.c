@@ -55,15 +55,23 @@ static uint64_t draw(lua_State *L)
   return bits;
 }
 
+/* What all threads of a state have in common. */
+static const void *home_of(lua_State *L)
+{
+  return lua_topointer(L, LUA_REGISTRYINDEX);
+}
+
 int child_prepare(lua_State *L, struct child *child, const char *name,
                   unsigned flags)
 {
+  interrupt_before_child();
   uint64_t seeds[2] = {draw(L), draw(L)};
   int rc = slot_create(&child->slot);
   if (rc != 0) return rc;
   struct slot *slot = slot_at(child->slot);
   child->generation = slot->block.generation;
   child->owner = slot_self_at;
+  child->home = home_of(L);
   slot->parent_pid = (uint32_t)getpid();
   slot->flags = flags;
   memcpy(slot->seeds, seeds, sizeof seeds);
@@ -108,6 +116,11 @@ void child_set_command(const char *const *arguments, const char *last)
 {
   command = arguments;
   last_argument = last;
+}
+
+int child_has_command(void)
+{
+  return command != NULL;
 }
 
 /* Writes the last argument; `room` bytes hold any slot's name. */
@@ -188,7 +201,8 @@ int child_wait(struct child *child, int64_t deadline)
   return rc;
 }
 
-int child_is_server(const struct child *child)
+/* A forkserver, which no script has started. */
+static int is_server(const struct child *child)
 {
   return (slot_at(child->slot)->flags & SLOT_SERVER) != 0;
 }
@@ -201,7 +215,7 @@ static struct child *reap_some(struct child *next)
   struct pollfd polls[POLLED];
   nfds_t count = 0;
   for (; next && count < POLLED; next = next->next) {
-    if (child_is_server(next)) continue; /* whose end is noticed by its use */
+    if (is_server(next)) continue; /* whose end is noticed by its use */
     some[count] = next;
     polls[count++] = (struct pollfd){.fd = next->pidfd, .events = POLLIN};
   }
@@ -263,40 +277,51 @@ static int is_daemon(const struct child *child)
   return (slot_at(child->slot)->flags & ended) != 0;
 }
 
-/* Waits for those that are no daemons. Nonzero: interrupted. */
-static int join_all(void)
+/* The first from `child` on that the state known by `home` has started, or
+   that any has: NULL. */
+static struct child *skip_to(struct child *child, const void *home)
 {
-  for (struct child *child = running, *next; child; child = next) {
-    next = child->next;
+  while (child && home && child->home != home) child = child->next;
+  return child;
+}
+
+/* Waits for those that are no daemons. Nonzero: interrupted. */
+static int join_all(const void *home)
+{
+  for (struct child *child = skip_to(running, home), *next; child;
+       child = next) {
+    next = skip_to(child->next, home);
     while (!is_daemon(child) && child_wait(child, CLOCK_FOREVER) == -EINTR)
       if (interrupt_seen()) return 1;
   }
   return 0;
 }
 
-static void signal_all(int signal)
+static void signal_all(int signal, const void *home)
 {
-  for (struct child *child = running; child; child = child->next)
+  for (struct child *child = skip_to(running, home); child;
+       child = skip_to(child->next, home))
     process_signal(child->pidfd, signal);
 }
 
 /* Waits for all until the deadline. */
-static void wait_all(int64_t deadline)
+static void wait_all(int64_t deadline, const void *home)
 {
-  while (running) {
-    int rc = child_wait(running, deadline);
+  struct child *child;
+  while ((child = skip_to(running, home))) {
+    int rc = child_wait(child, deadline);
     if (rc != 0 && rc != -EINTR) return;
   }
 }
 
 /* Ends all that are left: asks, then kills. */
-static void end_all(double grace)
+static void end_all(double grace, const void *home)
 {
-  if (running == NULL) return;
-  signal_all(SIGTERM);
-  wait_all(clock_deadline(grace));
-  signal_all(SIGKILL);
-  wait_all(CLOCK_FOREVER);
+  if (skip_to(running, home) == NULL) return;
+  signal_all(SIGTERM, home);
+  wait_all(clock_deadline(grace), home);
+  signal_all(SIGKILL, home);
+  wait_all(CLOCK_FOREVER, home);
 }
 
 /* What this process will do no more, as its children may wait for it. */
@@ -307,12 +332,27 @@ static void give_up_all(void)
   barrier_give_up_all();
 }
 
+static int is_of_this_process(void)
+{
+  return slot_self && atomic_load(&slot_self->pid) == (uint32_t)getpid();
+}
+
+static int finish(int interrupted, const void *home)
+{
+  if (!interrupted) interrupted = join_all(home);
+  end_all(interrupted ? INTERRUPTED_GRACE : CHILD_GRACE, home);
+  return interrupted;
+}
+
 int child_finish(int interrupted)
 {
-  if (slot_self == NULL || atomic_load(&slot_self->pid) != (uint32_t)getpid())
-    return interrupted;
+  if (!is_of_this_process()) return interrupted;
   if (running) give_up_all();
-  if (!interrupted) interrupted = join_all();
-  end_all(interrupted ? INTERRUPTED_GRACE : CHILD_GRACE);
-  return interrupted;
+  return finish(interrupted, NULL);
+}
+
+int child_finish_state(lua_State *L, int interrupted)
+{
+  if (!is_of_this_process()) return interrupted;
+  return finish(interrupted, home_of(L));
 }

@@ -19,6 +19,7 @@ struct child {
   uint64_t slot;       /* 0: not started, or freed */
   uint64_t generation; /* of the slot */
   uint64_t owner;      /* the slot of the process whose child it is */
+  const void *home;    /* what the state that started it is known by */
   pid_t pid;
   int pidfd;   /* once it has ended: -1, unless somebody watches it */
   int watched; /* its descriptor was given out */
@@ -46,6 +47,9 @@ int child_spawn(struct child *child, int fd);
    before the last, NULL-terminated, and the last, in which %s stands for the
    name of the slot. Both are kept by pointer. */
 void child_set_command(const char *const *arguments, const char *last);
+
+/* Zero where that was never said: there is no starting a fresh program. */
+int child_has_command(void);
 
 /* The child runs now, as `pid`; it counts among this process's children. */
 void child_started(struct child *child, pid_t pid, int pidfd);
@@ -79,9 +83,6 @@ void child_free(struct child *child);
    not among them. */
 struct child *child_first(void);
 
-/* Whether the child is a forkserver, which no script has started. */
-int child_is_server(const struct child *child);
-
 /* The pidfd of the running child that has that slot; -1: there is none. */
 int child_pidfd(uint64_t slot, uint64_t generation);
 
@@ -92,5 +93,9 @@ void child_forget_all(void);
    for, daemons are ended. `interrupted`: all are ended. Nonzero when an
    interrupt came (also meanwhile). */
 int child_finish(int interrupted);
+
+/* The same at the close of one state of several in a program: with the children
+   that it has started. The locks that this process holds stay held. */
+int child_finish_state(lua_State *L, int interrupted);
 
 #endif

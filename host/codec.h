@@ -16,8 +16,9 @@
 struct codec_out {
   unsigned char *base; /* the bytes; may move in `grow` */
   size_t used, size;   /* bytes written, bytes there is room for */
-  /* Makes room for `more` bytes behind `used`: 0 or -errno. Called with the
-     stack frame of whoever called codec_encode. */
+  /* Makes room for `more` bytes behind `used`: 0 or -errno. Called in any
+     stack frame, as a type of a C module may write from a function that it
+     called: so it leaves the Lua stack alone, and does not raise. */
   int (*grow)(struct codec_out *out, size_t more);
   /* Is told of each distinct shared object in the encoding (by its offset in
      the shared heap), so that the message can hold a reference: 0 or -errno.

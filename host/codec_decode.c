@@ -250,7 +250,8 @@ static void get_handle(struct codec_decoder *d)
   codec_need(d, 16);
   struct handle_id id = {codec_load64(d->p), codec_load64(d->p + 8)};
   d->p += 16;
-  int rc = handle_push(d->L, id);
+  int may_load = (d->flags & (CODEC_FUNCTIONS | CODEC_TRUSTED)) != 0;
+  int rc = handle_push(d->L, id, may_load);
   if (rc == -ESTALE) {
     codec_refuse(d, "the shared object is gone");
   } else if (rc < 0) {
@@ -303,6 +304,10 @@ static void get_other(struct codec_decoder *d, unsigned tag)
       break;
     case TAG_HANDLE:
       get_handle(d);
+      break;
+    case TAG_NATIVE:
+    case TAG_NATIVE | TAG_SHARED:
+      codec_get_native(d, at, tag & TAG_SHARED);
       break;
     case TAG_LIST:
       codec_malformed(d, "a list of values where one belongs");

@@ -177,6 +177,7 @@ static void put_userdata(struct codec_encoder *e, int index)
 {
   struct handle *handle = handle_test(e->L, index);
   if (!handle) {
+    if (codec_put_native(e, index)) return;
     refuse(e, index);
   }
   const char *refusal = handle_refusal(handle);

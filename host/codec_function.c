@@ -1,11 +1,14 @@
 /* codec_function.c - functions by value: code, variables, globals they use.
    Layer 3. Both directions. docs/codec.md says which globals go along.
    SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <lauxlib.h>
+#include <stdlib.h>
 
 #include "bytecode.h"
 #include "codec_private.h"
 #include "codec_scratch.h"
+#include "defs.h"
 
 /* ---- encoding ---- */
 
@@ -23,10 +26,16 @@ static int put_by_name(struct codec_encoder *e, int function)
   return 1;
 }
 
-static int write_dump(lua_State *L, const void *bytes, size_t size, void *e)
+/* Most of what lua_dump writes comes byte by byte. */
+static int write_dump(lua_State *L, const void *bytes, size_t size, void *data)
 {
+  struct codec_encoder *e = data;
+  struct codec_out *out = e->out;
   (void)L;
-  codec_put_bytes(e, bytes, size);
+  if (LIKELY(size == 1 && out->used < out->size))
+    out->base[out->used++] = *(const unsigned char *)bytes;
+  else
+    codec_put_bytes(e, bytes, size);
   return 0;
 }
 
@@ -158,24 +167,20 @@ static void put_global(struct codec_encoder *e)
   lua_settop(L, name);
 }
 
-/* An encoding on trial. It goes into memory of its own, as the caller's `grow`
-   may count on the stack frame that it knows. */
+/* An encoding on trial, in memory of its own. */
 struct attempt {
   struct codec_out out;
   struct codec_encoder encoder, *outer;
 };
 
 /* Stack places in the frame of try_global. */
-enum { TRY_TYPES = 1, TRY_SCRATCH, TRY_ATTEMPT, TRY_NAME, TRY_MEMORY };
+enum { TRY_TYPES = 1, TRY_SCRATCH, TRY_ATTEMPT, TRY_NAME };
 
 static int grow_attempt(struct codec_out *out, size_t more)
 {
-  struct attempt *attempt = (struct attempt *)out;
-  lua_State *L = attempt->encoder.L;
   size_t size = 2 * out->size + more + 64;
-  void *base = lua_newuserdatauv(L, size, 0);
-  if (out->used) memcpy(base, out->base, out->used);
-  lua_replace(L, TRY_MEMORY);
+  void *base = size > more ? realloc(out->base, size) : NULL;
+  if (!base) return -ENOMEM;
   out->base = base;
   out->size = size;
   return 0;
@@ -187,16 +192,13 @@ static int refer_outside(struct codec_out *out, uint64_t object)
   return real->refer(real, object);
 }
 
-/* (types, scratch, attempt, name), under lua_pcall; gives the memory. */
+/* (types, scratch, attempt, name), under lua_pcall. */
 static int try_global(lua_State *L)
 {
   struct attempt *attempt = lua_touserdata(L, TRY_ATTEMPT);
   struct codec_encoder *e = &attempt->encoder;
-  lua_pushnil(L);
-  lua_pushvalue(L, TRY_NAME);
   put_global(e);
-  lua_settop(L, TRY_MEMORY);
-  return 1;
+  return 0;
 }
 
 /* How many objects the encoding as a whole refers to. */
@@ -221,6 +223,26 @@ static void begin_attempt(struct attempt *attempt, struct codec_encoder *e)
   attempt->encoder.types_index = TRY_TYPES;
 }
 
+/* Appends what was encoded on trial, and frees it. */
+static void take_over(struct codec_encoder *e, struct codec_out *from)
+{
+  struct codec_out *out = e->out;
+  size_t used = from->used;
+  int rc = 0;
+  if (out->size - out->used < used) {
+    rc = out->grow(out, used);
+    codec_scratch_forget(e->scratch);
+  }
+  if (rc == 0 && used > 0) {
+    memcpy(out->base + out->used, from->base, used);
+    out->used += used;
+  }
+  free(from->base);
+  if (rc < 0) {
+    codec_fail(e, "no room for the message: %s", strerror(-rc));
+  }
+}
+
 /* Encodes the global named at the top, or nothing at all when it cannot be,
    as it may be no global's name. */
 static void put_perhaps(struct codec_encoder *e)
@@ -236,14 +258,14 @@ static void put_perhaps(struct codec_encoder *e)
   lua_pushvalue(L, e->types_index + 1);
   lua_pushlightuserdata(L, &attempt);
   lua_pushvalue(L, top);
-  int status = lua_pcall(L, 4, 1, 0);
+  int status = lua_pcall(L, 4, 0, 0);
   if (status == LUA_OK) {
-    if (attempt.out.used) {
-      codec_put_bytes(e, attempt.out.base, attempt.out.used);
-    }
-  } else if (status == LUA_ERRMEM) {
-    lua_error(L);
+    take_over(e, &attempt.out);
   } else {
+    free(attempt.out.base);
+    if (status == LUA_ERRMEM) {
+      lua_error(L);
+    }
     codec_scratch_rewind(e->scratch, attempt.encoder.floor);
     e->scratch->strings = strings;
     codec_scratch_forget(e->scratch);

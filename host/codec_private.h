@@ -55,6 +55,7 @@ enum codec_tag {
   TAG_UPVALUE = 0xe2,  /* a variable: its value */
   TAG_VARIABLE = 0xe4, /* the same variable as at that position */
   TAG_GLOBALS = 0xe5,  /* the receiver's table of globals */
+  TAG_NATIVE = 0xe6,   /* type and module, version, size, bytes of a userdata */
   TAG_SHARED = 1
 };
 
@@ -161,6 +162,10 @@ void codec_mark_shared(struct codec_encoder *e, uint64_t position);
 /* Encodes a reference to what was met at `position`. */
 void codec_put_reference(struct codec_encoder *e, uint64_t position);
 
+/* Encodes the userdata at `index` if its type was registered by a module in C;
+   0 and nothing when it was not. */
+int codec_put_native(struct codec_encoder *e, int index);
+
 /* Encodes the function at `index`. */
 void codec_put_function(struct codec_encoder *e, int index);
 
@@ -260,6 +265,9 @@ void codec_get_object(struct codec_decoder *d);
 void codec_get_encoded(struct codec_decoder *d, uint64_t at, int shared);
 void codec_get_module(struct codec_decoder *d);
 void codec_get_member(struct codec_decoder *d);
+
+/* Pushes the userdata of a type of a module in C, behind the tag at `at`. */
+void codec_get_native(struct codec_decoder *d, uint64_t at, int shared);
 
 /* Decodes a metatable as codec_encode_metatable wrote it, registers it as a
    received type before its fields are filled, and pushes it. */

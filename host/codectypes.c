@@ -85,7 +85,7 @@ void codectypes_open(lua_State *L)
   int index = lua_gettop(L);
   memset(types, 0, sizeof *types);
   types->stale = types->functions_stale = 1;
-  for (int i = CODECTYPES_TYPES; i <= CODECTYPES_PUBLISHED; i++) {
+  for (int i = CODECTYPES_TYPES; i <= CODECTYPES_NATIVES; i++) {
     lua_newtable(L);
     lua_setiuservalue(L, index, i);
   }
@@ -240,14 +240,37 @@ static int goes_by_name(lua_State *L, const char *module)
          (module[8] == '\0' || module[8] == '.');
 }
 
+/* The bit of a function, and its word. */
+static uint64_t *find_bit(struct codectypes *types, const void *function,
+                          uint64_t *bit)
+{
+  size_t at = codectypes_hash(function) % CODECTYPES_NOTED;
+  *bit = UINT64_C(1) << at % 64;
+  return &types->noted[at / 64];
+}
+
+static void set_bit(struct codectypes *types, const void *function)
+{
+  uint64_t bit;
+  *find_bit(types, function, &bit) |= bit;
+}
+
+static int may_be_noted(struct codectypes *types, const void *function)
+{
+  uint64_t bit;
+  return (*find_bit(types, function, &bit) & bit) != 0;
+}
+
 /* Notes the functions of the module at the top, whose name is below it. */
-static void note_functions(lua_State *L, int modules, int fields)
+static void note_functions(lua_State *L, struct codectypes *types, int modules,
+                           int fields)
 {
   int module = lua_gettop(L);
   const char *name = lua_tostring(L, module - 1);
   lua_pushnil(L);
   while (lua_next(L, module)) { /* field, function */
     if (lua_type(L, -2) == LUA_TSTRING && goes_by_name(L, name)) {
+      set_bit(types, lua_topointer(L, -1));
       lua_pushvalue(L, -1);
       lua_pushvalue(L, module - 1);
       lua_rawset(L, modules);
@@ -265,13 +288,14 @@ static void scan_functions(lua_State *L, int index)
   struct codectypes *types = lua_touserdata(L, index);
   int top = lua_gettop(L);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
+  memset(types->noted, 0, sizeof types->noted);
   lua_newtable(L);
   lua_newtable(L);
   lua_getiuservalue(L, index, CODECTYPES_LOADED);
   lua_pushnil(L);
   while (lua_next(L, top + 3)) { /* name, module */
     if (lua_type(L, -2) == LUA_TSTRING && lua_istable(L, -1)) {
-      note_functions(L, top + 1, top + 2);
+      note_functions(L, types, top + 1, top + 2);
     }
     lua_pop(L, 1);
   }
@@ -319,13 +343,17 @@ static int find_member(lua_State *L, int index, int function)
 int codectypes_member(lua_State *L, int index, int function)
 {
   struct codectypes *types = lua_touserdata(L, index);
+  /* A field of a module changes without notice. A Lua function is not worth
+     a scan each time, as it can travel by value. */
+  int is_known = !types->functions_stale && !lua_iscfunction(L, function);
+  if (is_known && !may_be_noted(types, lua_topointer(L, function))) {
+    return 0;
+  }
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   if (find_member(L, index, function)) {
     return 1;
   }
-  /* A field of a module changes without notice. A Lua function is not worth
-     a scan each time, as it can travel by value. */
-  if (!types->functions_stale && !lua_iscfunction(L, function)) {
+  if (is_known) {
     return 0;
   }
   scan_functions(L, index);

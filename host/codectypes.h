@@ -17,6 +17,7 @@ enum {
   CODECTYPES_NAMES,       /* type name -> metatable */
   CODECTYPES_RECEIVED,    /* metatable -> true: came from another process */
   CODECTYPES_PUBLISHED,   /* type name -> true, or false: could not be */
+  CODECTYPES_NATIVES,     /* of modules in C; codec_native.c */
   CODECTYPES_GLOBALS,     /* name -> value, as the standard libraries left */
   CODECTYPES_LOADED,      /* package.loaded */
   CODECTYPES_MEMORY,      /* the hash below */
@@ -25,6 +26,8 @@ enum {
   CODECTYPES_FIELDS,      /* function -> field of that module */
   CODECTYPES_LAST = CODECTYPES_FIELDS
 };
+
+#define CODECTYPES_NOTED 4096 /* bits */
 
 enum codectypes_kind { CODECTYPES_NONE, CODECTYPES_MODULE, CODECTYPES_TYPE };
 
@@ -40,6 +43,9 @@ struct codectypes {
   int stale;           /* package.loaded or the types have changed */
   int functions_stale; /* the same, for MODULES and FIELDS */
   int watched;         /* package.loaded tells when it changes */
+  /* Which functions MODULES may have: a bit by their address, set for each, so
+     that most others need not be looked up. */
+  uint64_t noted[CODECTYPES_NOTED / 64];
 };
 
 /* Makes the userdata of this state, when it has none. */

@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "defs.h"
 #include "end.h"
 #include "fdio.h"
+#include "hooks.h"
 #include "object.h"
 #include "process.h"
 #include "slot.h"
@@ -22,8 +24,16 @@
 
 #define SERVER_FD 4 /* where the server hears from its owner */
 
+#define TEXT 1024 /* bytes of an error of a hook, at most */
+
 struct request {
   uint64_t slot, generation;
+};
+
+/* Its pid, or -errno; behind it so many bytes of what a hook has raised. */
+struct answer {
+  int32_t pid;
+  uint32_t size;
 };
 
 static struct {
@@ -82,16 +92,29 @@ static int open_server(lua_State *L, int preload)
   return rc;
 }
 
-/* Asks for a child. Its pid, -errno of the fork, or -EPIPE: no server. */
-static int ask(const struct child *child)
+/* Hears the answer, and pushes the error of a hook, if there is one. 0, or
+   -errno: there is no server any more. */
+static int hear(lua_State *L, struct answer *answer)
+{
+  char text[TEXT];
+  int rc = fdio_receive(server.socket, answer, sizeof *answer);
+  if (rc != 0 || answer->size == 0) return rc;
+  rc = fdio_receive(server.socket, text, answer->size);
+  if (rc == 0) lua_pushlstring(L, text, answer->size);
+  return rc;
+}
+
+/* Asks for a child. Its pid, -errno of the fork, or -EPIPE: no server.
+   -ECANCELED: what a hook has raised is pushed. */
+static int ask(lua_State *L, const struct child *child)
 {
   slot_started_by(slot_at(child->slot), server.child.slot,
                   server.child.generation);
   struct request request = {child->slot, child->generation};
-  int32_t answer;
+  struct answer answer;
   int rc = fdio_send(server.socket, &request, sizeof request);
-  if (rc == 0) rc = fdio_receive(server.socket, &answer, sizeof answer);
-  if (rc == 0) return answer;
+  if (rc == 0) rc = hear(L, &answer);
+  if (rc == 0) return answer.pid;
   /* It was killed; perhaps when the child was there already. */
   drop_server();
   uint32_t pid = atomic_load(&slot_at(child->slot)->pid);
@@ -106,8 +129,9 @@ int forkserver_start(lua_State *L, struct child *child, int preload)
   for (int tries = 0; pid == -EPIPE && tries < 3; tries++) {
     int rc = open_server(L, preload);
     if (rc != 0) return rc;
-    pid = ask(child);
+    pid = ask(L, child);
   }
+  if (pid == -ECANCELED) return LUA_ERRRUN;
   if (pid < 0) return pid;
   int pidfd = process_open(pid);
   if (pidfd < 0) {
@@ -139,19 +163,54 @@ static int preload_modules(lua_State *L)
   return 0;
 }
 
+static void answer_pid(int pid)
+{
+  struct answer answer = {.pid = pid};
+  fdio_send(SERVER_FD, &answer, sizeof answer);
+}
+
+/* Answers with the error at the top, which is popped: nothing was forked. */
+static void answer_error(lua_State *L)
+{
+  struct {
+    struct answer head;
+    char text[TEXT];
+  } answer = {.head.pid = -ECANCELED};
+  size_t size;
+  const char *text = lua_tolstring(L, -1, &size);
+  if (text == NULL || size == 0) {
+    text = "a hook raises an error that is no string";
+    size = strlen(text);
+  }
+  answer.head.size = (uint32_t)(size < TEXT ? size : TEXT);
+  memcpy(answer.text, text, answer.head.size);
+  fdio_send(SERVER_FD, &answer, sizeof answer.head + answer.head.size);
+  lua_pop(L, 1);
+}
+
 /* Forks the child that is asked for, and answers. */
 static void serve(lua_State *L, const struct request *request)
 {
   struct slot *slot = slot_at(request->slot);
+  int hooked = hooks_on_fork;
+  if (hooked && hooks_prepare(L) != LUA_OK) {
+    answer_error(L);
+    return;
+  }
+  if (hooked) fflush(NULL);
   collector_before_fork(L);
-  int32_t answer = object_inherit(slot);
-  if (answer == 0) answer = process_fork_sibling(&slot->pid);
-  if (answer == 0) {
+  int pid = object_inherit(slot);
+  if (pid == 0) pid = process_fork_sibling(&slot->pid);
+  if (pid == 0) {
     close(SERVER_FD);
     target_enter(request->slot, request->generation);
-    target_start(L);
+    target_start(L, hooked);
   }
-  fdio_send(SERVER_FD, &answer, sizeof answer);
+  if (hooked) {
+    hooks_parent(L);
+    fflush(NULL);
+  }
+  answer_pid(pid);
 }
 
 _Noreturn void forkserver_run(lua_State *L)

@@ -72,8 +72,18 @@ static int is_own(const struct handle *handle)
          handle->life == slot_self->block.generation;
 }
 
-/* A forked child gives nothing back that its parent still uses: what it
-   inherited is held for it until it ends. */
+/* The handle stands for nothing any more; its reference is dropped. A forked
+   child gives nothing back that its parent still uses: what it inherited is
+   held for it until it ends. */
+static void give_back(struct handle *handle)
+{
+  uint64_t holder = is_own(handle) ? handle->holder : 0;
+  forget(handle);
+  if (holder == 0) return;
+  object_release(holder);
+  alloc_trim(&slot_self->owned);
+}
+
 static int collect(lua_State *L)
 {
   struct handle *handle = handle_test(L, 1);
@@ -81,16 +91,18 @@ static int collect(lua_State *L)
   const struct handle_type *type = types[handle->type];
   if (type->empty) type->empty(handle);
   if (handle->holder == 0 || is_in_use(handle)) return 0;
-  uint64_t holder = is_own(handle) ? handle->holder : 0;
-  if (holder && type->release) {
+  if (type->release && is_own(handle))
     type->release(handle);
-    return 0;
-  }
-  forget(handle);
-  if (holder == 0) return 0;
-  object_release(holder);
-  alloc_trim(&slot_self->owned);
+  else
+    give_back(handle);
   return 0;
+}
+
+void handle_set_collector(lua_State *L, int index)
+{
+  index = lua_absindex(L, index);
+  lua_pushcfunction(L, collect);
+  lua_setfield(L, index, "__gc");
 }
 
 static int describe(lua_State *L)
@@ -172,7 +184,20 @@ static int push_old(lua_State *L, struct handle_id id)
   return 0;
 }
 
-int handle_push(lua_State *L, struct handle_id id)
+/* Gives the handle at the top the metatable of its object, or gives the object
+   back and raises. */
+static void adopt(lua_State *L, struct handle *handle, int may_load)
+{
+  const struct handle_type *type = types[handle->type];
+  if (LIKELY(type->push_metatable == NULL)) return;
+  if (type->push_metatable(L, handle->id.offset, may_load) != LUA_OK) {
+    give_back(handle);
+    lua_error(L);
+  }
+  lua_setmetatable(L, -2);
+}
+
+int handle_push(lua_State *L, struct handle_id id, int may_load)
 {
   if (push_old(L, id)) return 0;
   int type = object_type(id.offset, id.generation);
@@ -182,6 +207,8 @@ int handle_push(lua_State *L, struct handle_id id)
   uint64_t holder;
   int rc = object_hold(id.offset, id.generation, &holder);
   if (rc == 0) {
+    handle_hold(handle, id.offset, holder);
+    adopt(L, handle, may_load);
     handle_fill(L, handle, id.offset, holder);
     return 0;
   }

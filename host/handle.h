@@ -55,6 +55,10 @@ struct handle_type {
      is given back: closes what this process keeps in the rest of the userdata.
      May be called again. NULL: nothing. */
   void (*empty)(struct handle *handle);
+  /* Pushes the metatable of a handle for that object, which this process holds;
+     `may_load`: a module may be loaded for it. LUA_OK, or a status with the
+     error pushed. NULL: all handles of the type have the one by its name. */
+  int (*push_metatable)(lua_State *L, uint64_t object, int may_load);
 };
 
 /* Says so; once, before the first is pushed. The description stays the
@@ -84,9 +88,14 @@ struct handle *handle_test(lua_State *L, int index);
 
 /* Pushes the handle for a live object; the type comes from the object. Takes
    a reference of its own. 0, or -ESTALE when the object is gone or never was
-   (nothing is pushed; any bits may be asked for). Raises when out of memory.
-   Loads the Lua module of the type, which may run Lua code. */
-int handle_push(lua_State *L, struct handle_id id);
+   (nothing is pushed; any bits may be asked for). Raises when out of memory,
+   and when the object's own metatable cannot be had, for which a module of the
+   user's is loaded only if `may_load`. Loads our Lua module of the type. May
+   run Lua code. */
+int handle_push(lua_State *L, struct handle_id id, int may_load);
+
+/* Puts the __gc of all handles into the metatable at `index`. */
+void handle_set_collector(lua_State *L, int index);
 
 /* To be called before the handle at `index` is encoded. LUA_OK, or a status
    with the error pushed: it cannot be sent. May run Lua code. */

@@ -9,11 +9,17 @@
    that nobody else uses: alarm() and ITIMER_REAL exist once per process and
    may be the script's, and SIGINT itself is ignored while system() runs. No
    signal but SIGINT is taken from the script before SIGINT has come.
+
+   Where an interpreter is followed, `main` is its thread and nothing is armed.
+   Its own handler stays in force: ours, put before it when a child starts,
+   calls it and looks at what it did. An interpreter may set its handler anew
+   for each chunk, so waits look for the hook itself.
    SPDX-License-Identifier: MIT */
 #include "interrupt.h"
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <lualib.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +32,7 @@
 #define GRACE INT64_C(800000000) /* ns; the promise is one second */
 #define TICK INT64_C(20000000)   /* ns between two interruptions */
 #define TIMER_SIGNAL SIGRTMAX
+#define EVERYTHING (LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT)
 
 static struct {
   lua_State *main; /* where the error is raised; NULL: nowhere any more */
@@ -35,6 +42,7 @@ static struct {
   timer_t timer;
   int64_t deadline;        /* the end of the grace */
   struct sigaction before; /* SIGINT, before interrupt_arm */
+  lua_Hook debug_hook;     /* that of a script's debug.sethook */
   char message[256];
   size_t length;
 } interrupt;
@@ -42,6 +50,15 @@ static struct {
 static volatile sig_atomic_t seen;    /* SIGINT has come */
 static volatile sig_atomic_t pending; /* and was not raised yet */
 static volatile sig_atomic_t told;    /* somebody else writes the message */
+
+/* Whether an interpreter that is followed has told the script to stop. */
+static int is_told(void)
+{
+  lua_State *L = interrupt.main;
+  if (interrupt.armed || L == NULL) return 0;
+  return lua_gethookmask(L) == EVERYTHING && lua_gethookcount(L) == 1 &&
+         lua_gethook(L) != interrupt.debug_hook;
+}
 
 _Noreturn static void end_now(void)
 {
@@ -68,6 +85,7 @@ static void on_timer(UNUSED int signal)
 {
   int saved = errno;
   if (interrupt.whole_program && clock_left(interrupt.deadline) == 0) end_now();
+  if (!interrupt.armed) pending = is_told();
   set_timer();
   errno = saved;
 }
@@ -109,8 +127,7 @@ static void on_interrupt(UNUSED int signal)
   pending = 1;
   start_timer();
   if (interrupt.main != NULL)
-    lua_sethook(interrupt.main, raise_interrupt,
-                LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    lua_sethook(interrupt.main, raise_interrupt, EVERYTHING, 1);
   errno = saved;
 }
 
@@ -125,7 +142,7 @@ static void drop_hook(void)
   lua_State *L = interrupt.main;
   pending = 0;
   if (seen) set_timer();
-  if (L != NULL && lua_gethook(L) == raise_interrupt)
+  if (L != NULL && (lua_gethook(L) == raise_interrupt || is_told()))
     lua_sethook(L, NULL, 0, 0);
 }
 
@@ -178,17 +195,98 @@ int interrupt_seen(void)
   return seen;
 }
 
+int interrupt_is_ours(void)
+{
+  return interrupt.armed;
+}
+
 int interrupt_due(void)
 {
-  return interrupt.armed && pending;
+  return interrupt.armed ? pending : is_told();
 }
 
 void interrupt_check(lua_State *L)
 {
   if (!interrupt_due()) return;
+  seen = 1;
   drop_hook();
   luaL_error(L, "interrupted!");
 }
+
+/* ---- an interpreter that is followed ---- */
+
+static int do_nothing(UNUSED lua_State *L)
+{
+  return 0;
+}
+
+/* The hook that the debug library sets for scripts; NULL without it. */
+static lua_Hook find_debug_hook(lua_State *L)
+{
+  int top = lua_gettop(L);
+  lua_State *thread = lua_newthread(L);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, LUA_DBLIBNAME) == LUA_TTABLE) {
+    lua_getfield(L, -1, "sethook");
+    lua_pushvalue(L, top + 1);
+    lua_pushcfunction(L, do_nothing);
+    lua_pushliteral(L, "r");
+    lua_pcall(L, 3, 0, 0); /* fails where a script has put something else */
+  }
+  lua_settop(L, top);
+  return lua_gethook(thread);
+}
+
+static lua_State *main_thread(lua_State *L)
+{
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  lua_State *thread = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  return thread;
+}
+
+void interrupt_follow(lua_State *L)
+{
+  if (interrupt.armed) return;
+  interrupt.debug_hook = find_debug_hook(L);
+  interrupt.main = main_thread(L);
+}
+
+void interrupt_leave(lua_State *L)
+{
+  if (interrupt.armed || interrupt.main != main_thread(L)) return;
+  drop_hook();
+  interrupt.main = NULL;
+}
+
+/* Before the interpreter's own handler. */
+static void on_followed(int signal)
+{
+  int saved = errno;
+  interrupt.before.sa_handler(signal);
+  if (is_told()) {
+    seen = pending = 1;
+    start_timer();
+  }
+  errno = saved;
+}
+
+void interrupt_before_child(void)
+{
+  struct sigaction action;
+  if (interrupt.armed || interrupt.main == NULL) return;
+  seen = 0;
+  sigaction(SIGINT, NULL, &action);
+  if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN ||
+      action.sa_handler == on_followed || (action.sa_flags & SA_SIGINFO))
+    return;
+  prepare_timer();
+  interrupt.before = action;
+  action.sa_handler = on_followed;
+  sigaction(SIGINT, &action, NULL);
+}
+
+/* ---- children ---- */
 
 void interrupt_child(void)
 {

@@ -2,28 +2,11 @@
    SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <lauxlib.h>
-#include <limits.h>
 
 #include "larray.h"
 #include "lsupport.h"
 
-/* Bytes of arrays made since the collector was last told, from which it is: it
-   sees but small userdata. */
-#define UNTOLD (UINT64_C(16) << 20)
-
 /* ---- creation ---- */
-
-/* Lets the collector work as for memory of that size, so that arrays that are
-   used no more do not pile up. */
-static void tell_collector(lua_State *L, uint64_t bytes)
-{
-  static uint64_t untold;
-  untold += bytes;
-  if (untold < UNTOLD || !lua_gc(L, LUA_GCISRUNNING)) return;
-  uint64_t kilobytes = untold / 1024;
-  untold = 0;
-  lua_gc(L, LUA_GCSTEP, (int)(kilobytes < INT_MAX ? kilobytes : INT_MAX));
-}
 
 static void refuse_count(lua_State *L, enum array_type type, uint64_t count)
 {
@@ -46,7 +29,7 @@ static struct larray *push_new(lua_State *L, unsigned object_type,
   if (rc == -ERANGE) refuse_count(L, type, count);
   if (rc != 0) lsupport_fail(L, "cannot make an array: shared heap", rc);
   handle_fill(L, handle, object, holder);
-  tell_collector(L, count * array_kinds[type].size);
+  lsupport_count_memory(L, count * array_kinds[type].size);
   return (struct larray *)handle;
 }
 

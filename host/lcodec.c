@@ -3,6 +3,7 @@
    SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bindings.h"
@@ -11,32 +12,24 @@
 
 #define FIRST_SIZE 256
 
-/* An encoding in memory of Lua's, so that nothing is lost when it raises. */
-struct encoding {
-  struct codec_out out; /* first: the codec sees only this */
-  lua_State *L;
-  int slot; /* stack place of the userdata that holds the bytes */
-};
-
 static int grow(struct codec_out *out, size_t more)
 {
-  struct encoding *encoding = (struct encoding *)out;
   size_t size = out->used + more;
   if (size < more || size > SIZE_MAX / 4) return -ENOMEM;
   size += size / 2 + FIRST_SIZE;
-  void *base = lua_newuserdatauv(encoding->L, size, 0);
-  if (out->used > 0) memcpy(base, out->base, out->used);
-  lua_replace(encoding->L, encoding->slot);
+  void *base = realloc(out->base, size);
+  if (base == NULL) return -ENOMEM;
   out->base = base;
   out->size = size;
   return 0;
 }
 
+/* (value, out), under lua_pcall. */
 static int encode(lua_State *L)
 {
-  struct encoding encoding = {.out = {.grow = grow}, .L = L, .slot = 2};
-  codec_encode(L, 1, "value", &encoding.out);
-  lua_pushlstring(L, (const char *)encoding.out.base, encoding.out.used);
+  struct codec_out *out = lua_touserdata(L, 2);
+  codec_encode(L, 1, "value", out);
+  lua_pushlstring(L, (const char *)out->base, out->used);
   return 1;
 }
 
@@ -48,22 +41,25 @@ static int decode(lua_State *L)
   return 1;
 }
 
-/* Calls one of these under lua_pcall, so that errors get the line of whoever
-   called the binding. */
-static int call(lua_State *L, lua_CFunction function, int arguments)
+/* Calls one of these, with two arguments, so that errors get the line of
+   whoever called the binding. */
+static int call(lua_State *L, lua_CFunction function)
 {
   lua_pushcfunction(L, function);
-  lua_insert(L, -arguments - 1);
-  if (lua_pcall(L, arguments, 1, 0) != LUA_OK) lsupport_raise(L, 1);
-  return 1;
+  lua_insert(L, -3);
+  return lua_pcall(L, 2, 1, 0);
 }
 
 static int l_encode(lua_State *L)
 {
+  struct codec_out out = {.grow = grow};
   luaL_checkany(L, 1);
   lua_settop(L, 1);
-  lua_pushnil(L); /* where the bytes will be kept */
-  return call(L, encode, 2);
+  lua_pushlightuserdata(L, &out);
+  int status = call(L, encode);
+  free(out.base);
+  if (status != LUA_OK) lsupport_raise(L, 1);
+  return 1;
 }
 
 /* Raises for an option that decode does not have. */
@@ -91,7 +87,8 @@ static int l_decode(lua_State *L)
   }
   lua_settop(L, 1);
   lua_pushboolean(L, functions);
-  return call(L, decode, 2);
+  if (call(L, decode) != LUA_OK) lsupport_raise(L, 1);
+  return 1;
 }
 
 static int l_register(lua_State *L)

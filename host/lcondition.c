@@ -79,7 +79,8 @@ static void push_lock(lua_State *L, const struct condition *condition)
   if (lua_getiuservalue(L, 1, LOCK_VALUE) != LUA_TNIL) return;
   lua_pop(L, 1);
   const struct object *lock = heap_at(condition->lock);
-  handle_push(L, (struct handle_id){condition->lock, lock->block.generation});
+  handle_push(L, (struct handle_id){condition->lock, lock->block.generation},
+              1);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, 1, LOCK_VALUE);
 }

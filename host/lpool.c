@@ -46,14 +46,28 @@ static int l_enter(lua_State *L)
 }
 
 /* look(): numbers of the task begun last and of the last of those that are
-   finished, and when the former began, in seconds. */
+   finished, when the former began, in seconds, and whether it asks if its time
+   is up. */
 static int l_look(lua_State *L)
 {
   struct tasks_look look = tasks_look(check_tasks(L));
   lua_pushinteger(L, (lua_Integer)look.begun);
   lua_pushinteger(L, (lua_Integer)look.finished);
   lua_pushnumber(L, (lua_Number)look.since / 1e9);
-  return 3;
+  lua_pushboolean(L, look.checks);
+  return 4;
+}
+
+/* progress(): of the task that runs, from 0 to 1; nil: none does, or it has not
+   told. */
+static int l_progress(lua_State *L)
+{
+  struct tasks_look look = tasks_look(check_tasks(L));
+  if (look.begun > look.finished && look.progress >= 0)
+    lua_pushnumber(L, look.progress);
+  else
+    lua_pushnil(L);
+  return 1;
 }
 
 static int l_recall(lua_State *L)
@@ -221,18 +235,26 @@ static int l_call(lua_State *L)
 int luaopen_moonfork_core_pool(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-      {"_record", l_record},       {"_sleep", l_sleep},
-      {"_find_dead", l_find_dead}, {"_list", l_list},
-      {"_pack", lpool_pack},       {"_header", lpool_header},
-      {"_send", lpool_send},       {"_send_packed", lpool_send_packed},
-      {"_inbox", lpool_inbox},     {"_run", lpool_run},
-      {"_report", lpool_report},   {"_call", l_call},
-      {"_unpack", lpool_unpack},   {NULL, NULL},
+      {"_record", l_record},
+      {"_sleep", l_sleep},
+      {"_find_dead", l_find_dead},
+      {"_list", l_list},
+      {"_pack", lpool_pack},
+      {"_header", lpool_header},
+      {"_send", lpool_send},
+      {"_send_packed", lpool_send_packed},
+      {"_inbox", lpool_inbox},
+      {"_run", lpool_run},
+      {"_report", lpool_report},
+      {"_call", l_call},
+      {"_unpack", lpool_unpack},
+      {"_send_limit", lpool_send_limit},
+      {NULL, NULL},
   };
   static const luaL_Reg methods[] = {
-      {"_enter", l_enter}, {"_look", l_look},   {"_recall", l_recall},
-      {"_ready", l_ready}, {"_place", l_place}, {"_stats", l_stats},
-      {NULL, NULL},
+      {"_enter", l_enter},       {"_look", l_look},   {"_recall", l_recall},
+      {"_ready", l_ready},       {"_place", l_place}, {"_stats", l_stats},
+      {"_progress", l_progress}, {NULL, NULL},
   };
   static const luaL_Reg metamethods[] = {{NULL, NULL}};
   handle_new_type(L, OBJECT_TASKS, methods, metamethods);

@@ -16,7 +16,11 @@
 
 #define POOL_SLOTS 64 /* functions that a worker keeps */
 
-enum message_kind { MESSAGE_FUNCTION = 1, MESSAGE_CHUNK };
+enum message_kind {
+  MESSAGE_FUNCTION = 1,
+  MESSAGE_CHUNK,
+  MESSAGE_LIMIT, /* `seed`: nanoseconds that a task of the function may take */
+};
 
 /* How tasks are to be run. */
 enum chunk_flags {
@@ -133,6 +137,7 @@ int lpool_unpack(lua_State *L);
 int lpool_header(lua_State *L);
 int lpool_send(lua_State *L);
 int lpool_send_packed(lua_State *L);
+int lpool_send_limit(lua_State *L);
 void lpool_open_packages(lua_State *L);
 int lpool_inbox(lua_State *L);
 void lpool_open_inbox(lua_State *L);

@@ -5,6 +5,7 @@
    SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bindings.h"
@@ -33,11 +34,9 @@ static unsigned char *package_bytes(struct package *package)
   return (unsigned char *)(package->objects + package->references);
 }
 
-/* An encoding in memory of Lua's, in two places of the stack. */
+/* An encoding, and the objects in it. */
 struct packing {
   struct codec_out out; /* first: the codec sees only this */
-  lua_State *L;
-  int bytes, objects; /* the places */
   uint64_t *found;
   size_t room;
   int exclusive; /* one of the objects belongs to one process */
@@ -45,13 +44,11 @@ struct packing {
 
 static int grow(struct codec_out *out, size_t more)
 {
-  struct packing *packing = (struct packing *)out;
   size_t size = out->used + more;
   if (size < more || size > SIZE_MAX / 4) return -ENOMEM;
   size += size / 2 + 64;
-  void *base = lua_newuserdatauv(packing->L, size, 0);
-  if (out->used > 0) memcpy(base, out->base, out->used);
-  lua_replace(packing->L, packing->bytes);
+  void *base = realloc(out->base, size);
+  if (base == NULL) return -ENOMEM;
   out->base = base;
   out->size = size;
   return 0;
@@ -62,13 +59,11 @@ static int refer(struct codec_out *out, uint64_t object)
   struct packing *packing = (struct packing *)out;
   packing->exclusive |= object_is_exclusive(object);
   if (out->references == packing->room) {
-    packing->room = packing->room * 2 + 8;
-    uint64_t *more =
-        lua_newuserdatauv(packing->L, packing->room * sizeof *more, 0);
-    if (out->references > 0)
-      memcpy(more, packing->found, out->references * sizeof *more);
-    lua_replace(packing->L, packing->objects);
+    size_t room = packing->room * 2 + 8;
+    uint64_t *more = realloc(packing->found, room * sizeof *more);
+    if (more == NULL) return -ENOMEM;
     packing->found = more;
+    packing->room = room;
   }
   packing->found[out->references++] = object;
   return 0;
@@ -99,24 +94,21 @@ static void keep_values(lua_State *L, int first, int count)
   lua_setiuservalue(L, -2, 1);
 }
 
-/* Arguments: the name of the values in errors, then they. */
+/* Arguments: the packing, the name of the values in errors, then they. */
 static int pack(lua_State *L)
 {
-  const char *root = lua_tostring(L, 1);
-  int count = lua_gettop(L) - 1;
-  struct packing packing = {.out = {.grow = grow, .refer = refer}, .L = L};
+  struct packing *packing = lua_touserdata(L, 1);
+  const char *root = lua_tostring(L, 2);
+  int count = lua_gettop(L) - 2;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
-  packing.bytes = count + 2;
-  packing.objects = count + 3;
-  lua_settop(L, packing.objects);
-  frame_add_list(L, 2, count, root, &packing.out);
-  if (packing.exclusive)
+  frame_add_list(L, 3, count, root, &packing->out);
+  if (packing->exclusive)
     return luaL_error(L,
                       "%s: an end of a pipe cannot be given to a pool, as it "
                       "belongs to one process; use a queue",
                       root);
-  wrap(L, &packing);
-  if (packing.out.references > 0) keep_values(L, 2, count);
+  wrap(L, packing);
+  if (packing->out.references > 0) keep_values(L, 3, count);
   return 1;
 }
 
@@ -136,9 +128,16 @@ int lpool_pack(lua_State *L)
 {
   size_t size = lua_gettop(L) == 2 ? frame_plain_size(L, 2) : 0;
   if (size > 0) return pack_plain(L, size);
+  struct packing packing = {.out = {.grow = grow, .refer = refer}};
+  luaL_checkstack(L, 2, NULL);
   lua_pushcfunction(L, pack);
   lua_insert(L, 1);
-  if (lua_pcall(L, lua_gettop(L) - 1, 1, 0) == LUA_OK) return 1;
+  lua_pushlightuserdata(L, &packing);
+  lua_insert(L, 2);
+  int status = lua_pcall(L, lua_gettop(L) - 1, 1, 0);
+  free(packing.out.base);
+  free(packing.found);
+  if (status == LUA_OK) return 1;
   luaL_pushfail(L);
   lua_insert(L, -2);
   return 2;
@@ -200,7 +199,19 @@ int lpool_header(lua_State *L)
   return 1;
 }
 
-/* Puts the messages of the parcel; gives how many, or nil and why not. */
+/* What a put gives: how many messages, or nil and why none. */
+static int answer_put(lua_State *L, int rc, size_t done)
+{
+  if (done > 0) {
+    lua_pushinteger(L, (lua_Integer)done);
+    return 1;
+  }
+  luaL_pushfail(L);
+  lua_pushstring(L, rc == -EPIPE ? "closed" : strerror(-rc));
+  return 2;
+}
+
+/* Puts the messages of the parcel. */
 static int put(lua_State *L, struct queue *queue, struct parcel *parcel)
 {
   size_t done;
@@ -208,13 +219,7 @@ static int put(lua_State *L, struct queue *queue, struct parcel *parcel)
                      CLOCK_FOREVER, &done);
   parcel_sent(parcel, done);
   parcel_drop(parcel);
-  if (done == 0) {
-    luaL_pushfail(L);
-    lua_pushstring(L, rc == -EPIPE ? "closed" : strerror(-rc));
-    return 2;
-  }
-  lua_pushinteger(L, (lua_Integer)done);
-  return 1;
+  return answer_put(L, rc, done);
 }
 
 /* Gives nil and the error at the top. */
@@ -314,6 +319,26 @@ int lpool_send_packed(lua_State *L)
   if (parcel_add_with(L, &sending.parcel, encode_package, 3) != LUA_OK)
     return give_up(L, &sending.parcel);
   return put(L, queue, &sending.parcel);
+}
+
+/* send_limit(queue, slot, seconds): how long tasks of a function may take, of
+   those that are timed and come after this. As send. */
+int lpool_send_limit(lua_State *L)
+{
+  struct queue *queue = check_queue(L);
+  size_t done;
+  const int64_t most = INT64_MAX / 2;
+  double limit = luaL_checknumber(L, 3) * 1e9;
+  struct message_head head = {
+      .kind = MESSAGE_LIMIT,
+      .slot = (uint16_t)luaL_checkinteger(L, 2),
+      .seed = limit < 1              ? 1
+              : limit < (double)most ? (int64_t)limit
+                                     : most,
+  };
+  struct queue_message message = {.bytes = &head, .size = sizeof head};
+  int rc = queue_put(queue, &message, 1, CLOCK_FOREVER, &done);
+  return answer_put(L, rc, done);
 }
 
 void lpool_open_packages(lua_State *L)

@@ -19,6 +19,7 @@
 #include "lpool_worker.h"
 #include "lsupport.h"
 #include "parcel.h"
+#include "shield.h"
 #include "target.h"
 
 #define ROOM ((size_t)64 << 10) /* bytes of messages taken at a time */
@@ -28,6 +29,11 @@
 enum { FUNCTIONS = 4, HANDLER, SEEDER, FUNCTION, COMBINER, BASE };
 
 /* ---- tasks ---- */
+
+/* What a child that a task forks inherits of this is not its own. */
+static struct worker_task task = {.deadline = CLOCK_FOREVER};
+static int running;
+static uint64_t running_in; /* the slot */
 
 /* A chunk under way. */
 struct chunk {
@@ -106,24 +112,47 @@ static int is_behind(const struct worker *worker, const struct chunk *chunk)
          chunk->head.index + chunk->at > worker->stopped_at;
 }
 
+struct worker_task *worker_running(void)
+{
+  return running && running_in == slot_self_at ? &task : NULL;
+}
+
+/* Notes when the task in hand begins, and when it must be over. */
+static void set_time(struct worker *worker, const struct chunk *chunk)
+{
+  int64_t now = clock_now();
+  int64_t limit = worker->limits[chunk->head.slot];
+  atomic_store(&worker->record->since, now);
+  task.deadline = limit > 0 ? now + limit : CLOCK_FOREVER;
+}
+
 /* Whether the task in hand is to be run. */
 static int begin(struct worker *worker, const struct chunk *chunk)
 {
   worker->number++;
+  if (UNLIKELY(task.touched)) {
+    task.touched = task.expired = 0;
+    tasks_forget(worker->record);
+  }
   if (chunk->head.flags & CHUNK_TIMED)
-    atomic_store(&worker->record->since, clock_now());
+    set_time(worker, chunk);
+  else
+    task.deadline = CLOCK_FOREVER;
   int wanted = tasks_begin(worker->record, worker->number);
-  if (LIKELY(wanted && !is_behind(worker, chunk))) return 1;
+  running = wanted && !is_behind(worker, chunk);
+  if (LIKELY(running)) return 1;
   worker_answer_mark(worker, FRAME_SKIPPED);
   worker->skipped++;
   return 0;
 }
 
+/* One that was told that its time is up has failed of that, whatever error it
+   has made of it. */
 static void fail_task(struct worker *worker, const struct chunk *chunk,
                       lua_Integer place)
 {
   uint64_t index = chunk->head.index;
-  worker_answer_error(worker, "error", place);
+  worker_answer_error(worker, task.expired ? "timeout" : "error", place);
   if (!(chunk->head.flags & CHUNK_STOP)) return;
   if (!(chunk->head.flags & CHUNK_FOLD)) index += chunk->at - 1;
   worker->stopped = chunk->head.job + 1;
@@ -205,6 +234,8 @@ static int is_too_large(const struct worker *worker)
 /* After a task: what is due from time to time. */
 static void settle(struct worker *worker)
 {
+  running = 0;
+  if (UNLIKELY(shield_depth != worker->shield)) shield_reset(worker->shield);
   if (UNLIKELY(worker_is_due(worker))) worker_flush(worker);
   if (UNLIKELY(worker->memory != 0) && is_too_large(worker))
     worker->leaving = 1;
@@ -326,6 +357,8 @@ static void handle_message(struct worker *worker, const unsigned char *bytes,
   worker_add(&worker->record->stats.bytes_in, size);
   if (chunk.head.kind == MESSAGE_FUNCTION)
     keep_function(worker, &chunk);
+  else if (chunk.head.kind == MESSAGE_LIMIT)
+    worker->limits[chunk.head.slot] = chunk.head.seed;
   else
     run_chunk(worker, &chunk);
 }
@@ -380,6 +413,9 @@ int lpool_run(lua_State *L)
   lua_replace(L, -2);
   luaL_checkstack(L, LUA_MINSTACK, NULL);
   worker.from = clock_now();
+  worker.shield = shield_depth;
+  task.record = worker.record;
+  running_in = slot_self_at;
   atomic_store(&worker.record->ready, 1);
   work(&worker, buffer);
   free(buffer);

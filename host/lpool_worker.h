@@ -27,7 +27,20 @@ struct worker {
   int statm;
   int calling; /* a task runs: what is raised is its error */
   int leaving;
+  unsigned shield;            /* as it was before any task */
+  int64_t limits[POOL_SLOTS]; /* nanoseconds that tasks of each may take */
 };
+
+/* The task that this process runs as a worker, as a module in C sees it. */
+struct worker_task {
+  struct tasks *record;
+  int64_t deadline; /* CLOCK_FOREVER: none */
+  int touched;      /* it has told or asked something; the worker's to clear */
+  int expired;      /* it was told that its time is up */
+};
+
+/* NULL: it runs none. Never raises. */
+struct worker_task *worker_running(void);
 
 /* Adds to a figure of the record. */
 static inline void worker_add(_Atomic uint64_t *figure, uint64_t more)

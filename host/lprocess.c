@@ -5,17 +5,14 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bindings.h"
 #include "child.h"
 #include "clock.h"
-#include "defs.h"
 #include "end.h"
-#include "fdio.h"
 #include "forkserver.h"
+#include "hooks.h"
 #include "interrupt.h"
 #include "lsupport.h"
 #include "object.h"
@@ -198,6 +195,13 @@ static int push_call(lua_State *L)
 /* Writes the start block and starts a fresh interpreter with it. */
 static int start_fresh(lua_State *L, struct process *process, uint64_t ticket)
 {
+  if (!child_has_command()) {
+    lua_pushfstring(L,
+                    "cannot start process '%s': this program is, by its name, "
+                    "no Lua interpreter; use fork instead of %s",
+                    process->name, methods[process->method]);
+    return LUA_ERRRUN;
+  }
   lua_getiuservalue(L, 1, 1);
   int rc = target_write_start(L, process->child.slot, -1, ticket);
   if (rc != 0) return rc;
@@ -211,6 +215,9 @@ static void check_startable(lua_State *L, const struct process *process)
   if (process->state != STATE_NEW)
     luaL_error(L, "process '%s' was already %s; make a new one", process->name,
                process->state == STATE_CLOSED ? "closed" : "started");
+  if (hooks_are_running())
+    luaL_error(L, "process '%s': a hook of a module in C may start none",
+               process->name);
   if (slot_self && (slot_self->flags & SLOT_DAEMON))
     luaL_error(L,
                "a daemon may not have children; start process '%s' from "
@@ -302,17 +309,17 @@ static int l_join(lua_State *L)
 static int l_is_alive(lua_State *L)
 {
   struct process *process = check_process(L);
-  lua_pushboolean(L, process->state == STATE_STARTED &&
-                         process->child.owner == slot_self_at &&
-                         !has_ended(L, process));
+  int is_ours = process->child.owner == slot_self_at;
+  lua_pushboolean(
+      L, process->state == STATE_STARTED && is_ours && !has_ended(L, process));
   return 1;
 }
 
 static int send_signal(lua_State *L, int signal)
 {
   struct process *process = check_started(L);
-  if (process->child.ended) return 0;
-  int rc = process_signal(process->child.pidfd, signal);
+  int rc =
+      process->child.ended ? 0 : process_signal(process->child.pidfd, signal);
   if (rc != 0) lsupport_fail(L, "cannot send a signal", rc);
   return 0;
 }
@@ -403,10 +410,9 @@ static int l_index(lua_State *L)
 
 static int l_newindex(lua_State *L)
 {
-  return luaL_error(L,
-                    "a process has no field '%s' that can be set; give it "
-                    "to mp.Process{...}",
-                    luaL_tolstring(L, 2, NULL));
+  const char *key = luaL_tolstring(L, 2, NULL);
+  return luaL_error(L, "a process has no field '%s' that can be set; %s", key,
+                    "give it to mp.Process{...}");
 }
 
 static int l_tostring(lua_State *L)
@@ -429,21 +435,23 @@ static int l_gc(lua_State *L)
   return 0;
 }
 
-/* The running children, in the order of their start: the list of them begins
-   with the last. */
+/* The running children of this state, in the order of their start: the list of
+   them begins with the last. */
 static int l_active(lua_State *L)
 {
   int count = 0;
   lua_settop(L, 0);
   reap_ended(L);
   push_running(L);
-  for (const struct child *child = child_first(); child; child = child->next)
-    count += !child_is_server(child);
+  for (const struct child *child = child_first(); child; child = child->next) {
+    count += lua_rawgetp(L, 1, child) != LUA_TNIL;
+    lua_pop(L, 1);
+  }
   lua_createtable(L, count, 0);
   for (const struct child *child = child_first(); child; child = child->next) {
-    if (child_is_server(child)) continue;
-    lua_rawgetp(L, 1, child);
-    lua_rawseti(L, 2, count--);
+    int is_kept = lua_rawgetp(L, 1, child) != LUA_TNIL;
+    lua_rawseti(L, 2, count);
+    count -= is_kept;
   }
   return 1;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bindings.h"
+#include "clock.h"
 #include "defs.h"
 #include "handle.h"
 #include "interrupt.h"
@@ -32,14 +33,14 @@ static int can_get(struct queue *queue)
   return queue_size(queue) > 0 || queue_is_closed(queue);
 }
 
-/* After a get, or an attempt: the descriptor of the queue at 1, if there is
-   one, is readable no longer when there is nothing left. */
-static void settle(lua_State *L, struct queue *queue)
+/* After a get, or an attempt: the descriptor of the queue at `index`, if there
+   is one, is readable no longer when there is nothing left. */
+static void settle(lua_State *L, int index, struct queue *queue)
 {
   /* Nobody has joined: the rule. */
   uint32_t flags = atomic_load_explicit(&queue->getters, memory_order_relaxed);
   if (LIKELY(!(flags & BELL_LISTENERS))) return;
-  const struct queue_handle *self = lua_touserdata(L, 1);
+  const struct queue_handle *self = lua_touserdata(L, index);
   if (!bell_is_open(&self->ear) || can_get(queue)) return;
   bell_drain(&self->ear);
   bell_arm(self->listener);
@@ -144,6 +145,22 @@ static int l_put(lua_State *L)
   return lsupport_answer(L, "timeout");
 }
 
+int lqueue_put_bytes(lua_State *L, int index, const void *bytes, size_t size,
+                     int64_t deadline)
+{
+  struct queue *queue = handle_check(L, index, OBJECT_QUEUE);
+  struct parcel parcel;
+  size_t done;
+  parcel_begin(&parcel);
+  int rc = parcel_add_bytes(&parcel, bytes, size);
+  if (rc == 0)
+    rc = put_all(queue, &parcel, deadline, &done);
+  else
+    parcel_drop(&parcel);
+  if (rc != 0) check_put(L, rc, 0, 1);
+  return rc;
+}
+
 static int l_put_many(lua_State *L)
 {
   struct queue *queue = check_queue(L);
@@ -164,29 +181,79 @@ static int l_put_many(lua_State *L)
   return 1;
 }
 
-/* Gets messages; raises for an interrupt. 0, -ETIMEDOUT or -EPIPE. */
-static int get_batch(lua_State *L, struct queue *queue,
-                     struct queue_batch *batch, int64_t deadline)
-{
-  int rc;
-  while ((rc = queue_get(queue, batch, deadline)) == -EINTR) interrupt_check(L);
-  settle(L, queue);
-  return rc;
-}
-
 static int answer(lua_State *L, int rc)
 {
   return lsupport_answer(L, rc == -EPIPE ? "closed" : "timeout");
 }
 
-/* Gets one message and pushes its value. 0, or as get_batch. */
-static int get_one(lua_State *L, struct queue *queue, int64_t deadline)
+/* (handle, error), under lua_pcall. */
+static int add_error(lua_State *L)
 {
+  const struct queue_handle *self = lua_touserdata(L, 1);
+  if (lua_getiuservalue(L, 1, LQUEUE_VALUES) != LUA_TTABLE) {
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, LQUEUE_VALUES);
+  }
+  lua_pushvalue(L, 2);
+  lua_rawseti(L, -2, self->kept_end);
+  return 0;
+}
+
+/* Keeps the error at the top, which is popped, for the next get of the queue at
+   1 in this process. */
+static void keep_error(lua_State *L)
+{
+  struct queue_handle *self = lua_touserdata(L, 1);
+  uint64_t life = slot_self->block.generation;
+  if (self->kept_by != life) self->kept = self->kept_end = 1;
+  self->kept_by = life;
+  lua_pushcfunction(L, add_error);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, -3);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1);
+  self->kept_end++;
+  lua_pop(L, 1);
+}
+
+static int has_kept(lua_State *L, int index)
+{
+  const struct queue_handle *self = lua_touserdata(L, index);
+  return self->kept != self->kept_end;
+}
+
+/* Raises the first error that is kept for the queue at `index`. */
+static void raise_kept(lua_State *L, int index)
+{
+  struct queue_handle *self = lua_touserdata(L, index);
+  if (self->kept_by != slot_self->block.generation) {
+    self->kept = self->kept_end; /* the parent will raise it */
+    return;
+  }
+  lua_Integer first = self->kept++;
+  int type = LUA_TNIL;
+  if (lua_getiuservalue(L, index, LQUEUE_VALUES) == LUA_TTABLE) {
+    type = lua_rawgeti(L, -1, first);
+    lua_pushnil(L);
+    lua_rawseti(L, -3, first);
+  }
+  if (type == LUA_TNIL)
+    lua_pushliteral(L, "a message was lost: not enough memory");
+  lsupport_raise(L, 1);
+}
+
+int lqueue_get(lua_State *L, int index, int64_t deadline)
+{
+  struct queue *queue = handle_check(L, index, OBJECT_QUEUE);
   _Alignas(8) unsigned char buffer[QUEUE_INLINE];
   struct queue_item item;
+  if (UNLIKELY(has_kept(L, index))) raise_kept(L, index);
   struct queue_batch batch = {
       .buffer = buffer, .room = sizeof buffer, .items = &item, .max = 1};
-  int rc = get_batch(L, queue, &batch, deadline);
+  int rc;
+  while ((rc = queue_get(queue, &batch, deadline)) == -EINTR)
+    interrupt_check(L);
+  settle(L, index, queue);
   if (rc != 0) return rc;
   if (item.block == 0)
     parcel_open_inline(L, buffer, item.size);
@@ -197,16 +264,8 @@ static int get_one(lua_State *L, struct queue *queue, int64_t deadline)
 
 static int l_get(lua_State *L)
 {
-  struct queue *queue = check_queue(L);
-  int rc = get_one(L, queue, lsupport_deadline(L, 2));
+  int rc = lqueue_get(L, 1, lsupport_deadline(L, 2));
   return rc == 0 ? 1 : answer(L, rc);
-}
-
-/* Frees the blocks of messages that nobody will decode. */
-static void drop_items(const struct queue_batch *batch)
-{
-  for (size_t i = 0; i < batch->count; i++)
-    if (batch->items[i].block) object_release(batch->items[i].block);
 }
 
 /* Pushes the value of one message. Its block, if any, is taken first. */
@@ -221,22 +280,55 @@ static void open_item(lua_State *L, const struct queue_batch *batch,
     lua_error(L);
 }
 
-/* Turns the batch at 1 into a list; `n` is set when a value is nil. */
-static int open_batch(lua_State *L)
+/* A batch on its way into a list. */
+struct opening {
+  const struct queue_batch *batch;
+  size_t next;       /* the item to be opened next */
+  lua_Integer count; /* of the list */
+  int has_nil;
+};
+
+/* (opening, list), under lua_pcall: opens what is left. `n` is set when a value
+   is nil. */
+static int open_rest(lua_State *L)
 {
-  const struct queue_batch *batch = lua_touserdata(L, 1);
-  int has_nil = 0;
-  lua_createtable(L, (int)batch->count, 0);
-  for (size_t i = 0; i < batch->count; i++) {
-    open_item(L, batch, &batch->items[i]);
-    has_nil |= lua_isnil(L, -1);
-    lua_rawseti(L, 2, (lua_Integer)i + 1);
+  struct opening *opening = lua_touserdata(L, 1);
+  const struct queue_batch *batch = opening->batch;
+  while (opening->next < batch->count) {
+    open_item(L, batch, &batch->items[opening->next++]);
+    int is_nil = lua_isnil(L, -1);
+    lua_rawseti(L, 2, opening->count + 1);
+    opening->count++;
+    opening->has_nil |= is_nil;
   }
-  if (has_nil) {
-    lua_pushinteger(L, (lua_Integer)batch->count);
+  if (opening->has_nil) {
+    lua_pushinteger(L, opening->count);
     lua_setfield(L, 2, "n");
   }
-  return 1;
+  return 0;
+}
+
+/* Opens the batch into the list at the top. A message that cannot be decoded
+   costs no other: its error is kept. Gives how many could be. */
+static lua_Integer open_batch(lua_State *L, const struct queue_batch *batch)
+{
+  struct opening opening = {.batch = batch};
+  int list = lua_gettop(L);
+  for (;;) {
+    lua_pushcfunction(L, open_rest);
+    lua_pushlightuserdata(L, &opening);
+    lua_pushvalue(L, list);
+    if (lua_pcall(L, 2, 0, 0) == LUA_OK) return opening.count;
+    keep_error(L);
+  }
+}
+
+/* Pushes a list with room for what there is. Made before anything is taken, so
+   that nothing is lost when there is no memory for it. */
+static void push_list(lua_State *L, struct queue *queue, size_t max)
+{
+  uint64_t size = queue_size(queue);
+  lua_createtable(L, (int)(size < max ? size : max), 0);
 }
 
 static int l_get_many(lua_State *L)
@@ -245,6 +337,8 @@ static int l_get_many(lua_State *L)
   lua_Integer max = luaL_checkinteger(L, 2);
   int64_t deadline = lsupport_deadline(L, 3);
   luaL_argcheck(L, max > 0, 2, "max is not positive");
+  if (has_kept(L, 1)) raise_kept(L, 1);
+  push_list(L, queue, max < MANY_ITEMS ? (size_t)max : MANY_ITEMS);
   struct scratch *scratch =
       parcel_borrow(MANY_ROOM + MANY_ITEMS * sizeof(struct queue_item));
   if (scratch == NULL) return luaL_error(L, "not enough memory");
@@ -255,21 +349,20 @@ static int l_get_many(lua_State *L)
       .buffer = bytes + MANY_ITEMS * sizeof(struct queue_item),
       .room = MANY_ROOM,
   };
-  int rc, status = LUA_OK;
+  lua_Integer count = 0;
+  int rc;
   do {
     rc = queue_get(queue, &batch, deadline);
   } while (rc == -EINTR && !interrupt_due());
-  settle(L, queue);
+  settle(L, 1, queue);
   if (rc == 0) {
-    lua_pushcfunction(L, open_batch);
-    lua_pushlightuserdata(L, &batch);
-    status = lua_pcall(L, 1, 1, 0);
-    drop_items(&batch); /* after an error */
+    count = open_batch(L, &batch);
   }
   parcel_return(scratch);
   if (rc == -EINTR) interrupt_check(L);
-  if (status != LUA_OK) lsupport_raise(L, 1);
-  return rc == 0 ? 1 : answer(L, rc);
+  if (rc != 0) return answer(L, rc);
+  if (count == 0 && has_kept(L, 1)) raise_kept(L, 1);
+  return 1;
 }
 
 static int l_size(lua_State *L)
@@ -301,7 +394,7 @@ static int iterate(lua_State *L)
 {
   lua_settop(L, 0);
   lua_pushvalue(L, lua_upvalueindex(1));
-  return get_one(L, check_queue(L), INT64_MAX) == 0;
+  return lqueue_get(L, 1, CLOCK_FOREVER) == 0;
 }
 
 static int l_iter(lua_State *L)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <strings.h>
@@ -12,6 +13,9 @@
 #include "clock.h"
 #include "defs.h"
 
+/* Bytes from which the collector is told of them. */
+#define UNTOLD (UINT64_C(16) << 20)
+
 int64_t lsupport_deadline(lua_State *L, int index)
 {
   if (lua_isnoneornil(L, index)) return CLOCK_FOREVER;
@@ -19,6 +23,16 @@ int64_t lsupport_deadline(lua_State *L, int index)
   luaL_argcheck(L, seconds == seconds, index,
                 "timeout is not a number (NaN); nil waits for ever");
   return clock_deadline(seconds);
+}
+
+void lsupport_count_memory(lua_State *L, uint64_t bytes)
+{
+  static uint64_t untold;
+  untold += bytes;
+  if (untold < UNTOLD || !lua_gc(L, LUA_GCISRUNNING)) return;
+  uint64_t kilobytes = untold / 1024;
+  untold = 0;
+  lua_gc(L, LUA_GCSTEP, (int)(kilobytes < INT_MAX ? kilobytes : INT_MAX));
 }
 
 int lsupport_answer(lua_State *L, const char *word)

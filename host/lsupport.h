@@ -23,6 +23,10 @@ _Noreturn void lsupport_fail(lua_State *L, const char *what, int rc);
    in luaL_where; what is no string is raised as it is. */
 _Noreturn void lsupport_raise(lua_State *L, int level);
 
+/* Lets the collector work as for that much memory more, which it does not see,
+   so that objects which are used no more do not pile up. */
+void lsupport_count_memory(lua_State *L, uint64_t bytes);
+
 /* The number of a signal given as a number or a name ("TERM", "SIGTERM"). */
 int lsupport_signal(lua_State *L, int index);
 

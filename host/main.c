@@ -53,7 +53,10 @@ static void print_help(FILE *out)
           "  -            run standard input; no more options\n"
           "  --           no more options\n"
           "  --help       print this\n"
-          "  --version    print versions on one line\n",
+          "  --version    print versions on one line\n"
+          "or, where there is no script of that name:\n"
+          "  new-module name  write the beginnings of a module in C\n"
+          "  doctor file ...  say what is wrong with a module in C\n",
           name);
 }
 
@@ -292,6 +295,38 @@ static int run_script(lua_State *L, struct program *program)
   return call(L, program, push_arguments(L), LUA_MULTRET);
 }
 
+/* The module behind a word that is a command of the program, or NULL. A script
+   of that name comes first, and after "--" every word is one. */
+static const char *find_command(const struct program *program)
+{
+  static const char *const commands[][2] = {
+      {"doctor", "moonfork.doctor"},
+      {"new-module", "moonfork.newmodule"},
+  };
+  char *const *word = program->argv + program->script;
+  if (strcmp(word[-1], "--") == 0 || access(*word, F_OK) == 0) return NULL;
+  for (size_t i = 0; i < COUNT(commands); i++)
+    if (strcmp(*word, commands[i][0]) == 0) return commands[i][1];
+  return NULL;
+}
+
+/* Such a module is a function of the arguments; it gives true, or has said what
+   was wrong. */
+static int run_command(lua_State *L, struct program *program,
+                       const char *module)
+{
+  lua_getglobal(L, "require");
+  lua_pushstring(L, module);
+  if (!call(L, program, 1, 1)) return 0;
+  return call(L, program, push_arguments(L), 1) && lua_toboolean(L, -1);
+}
+
+static int run_word(lua_State *L, struct program *program)
+{
+  const char *module = find_command(program);
+  return module ? run_command(L, program, module) : run_script(L, program);
+}
+
 static void run_prompt(lua_State *L)
 {
   if (interrupt_seen()) return; /* the grace is running out */
@@ -318,7 +353,7 @@ static int run(lua_State *L)
   set_arguments(L, program);
   if (!program->ignore_environment && !run_init(L, program)) return 0;
   if (!run_options(L, program)) return 0;
-  if (program->script < program->argc && !run_script(L, program)) return 0;
+  if (program->script < program->argc && !run_word(L, program)) return 0;
   if (program->interactive)
     run_prompt(L);
   else if (program->script == program->argc && !program->execute &&

@@ -148,6 +148,13 @@ void object_refer(uint64_t block, uint64_t object)
   heap_end();
 }
 
+uint64_t object_referred(uint64_t block, uint64_t index)
+{
+  const struct block *head = heap_at(block);
+  if (index >= block_references(head->meta)) return 0;
+  return *reference(block, (unsigned)index);
+}
+
 /* References that a list of blocks holds, all together. */
 static size_t count_references(uint64_t list)
 {

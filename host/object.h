@@ -31,7 +31,8 @@ enum object_type {
   OBJECT_PIPE,
   OBJECT_CONNECTION,
   OBJECT_TASKS,
-  OBJECT_TYPES, /* how many there are */
+  OBJECT_NATIVE, /* of a module in C; native.h */
+  OBJECT_TYPES,  /* how many there are */
 };
 
 /* The head of every shared object. */
@@ -107,6 +108,10 @@ int object_hold(uint64_t object, uint64_t generation, uint64_t *holder);
 /* Adds a reference, to an object that is held already, to a block of this
    process that has room for it. */
 void object_refer(uint64_t block, uint64_t object);
+
+/* What reference number `index` of a block is to, from 0 in the order in which
+   they were added; 0 beyond the last. */
+uint64_t object_referred(uint64_t block, uint64_t index);
 
 /* Gives the slot of a child references to all that this process (or, in a
    forkserver, its parent) holds and that is not exclusive: to be called before

@@ -28,9 +28,11 @@
 #include "heap.h"
 #include "interrupt.h"
 #include "larray.h"
+#include "lextend.h"
 #include "lock.h"
 #include "lqueue.h"
 #include "luaheap.h"
+#include "native.h"
 #include "object.h"
 #include "process.h"
 #include "queue.h"
@@ -47,7 +49,9 @@
 static const luaL_Reg core[] = {
     {"moonfork.core.barrier", luaopen_moonfork_core_barrier},
     {"moonfork.core.array", luaopen_moonfork_core_array},
+    {"moonfork.core.block", luaopen_moonfork_core_block},
     {"moonfork.core.codec", luaopen_moonfork_core_codec},
+    {"moonfork.core.command", luaopen_moonfork_core_command},
     {"moonfork.core.condition", luaopen_moonfork_core_condition},
     {"moonfork.core.dict", luaopen_moonfork_core_dict},
     {"moonfork.core.connection", luaopen_moonfork_core_connection},
@@ -99,9 +103,9 @@ static int read_status(lua_State *L)
 static int l_exit(lua_State *L)
 {
   int status = read_status(L);
-  if (target_is_child()) target_exit(status);
+  if (target_is_child()) target_exit(L, status);
   child_finish(interrupt_seen());
-  int interrupted = interrupt_seen();
+  int interrupted = interrupt_seen() && interrupt_is_ours();
   interrupt_disarm();
   if (interrupted) {
     fprintf(stderr, "%s: interrupted!\n", program_invocation_name);
@@ -133,6 +137,7 @@ static const struct handle_type types[OBJECT_TYPES] = {
     [OBJECT_QUEUE] = {.name = "moonfork.Queue",
                       .module = CORE("queue"),
                       .size = sizeof(struct queue_handle),
+                      .values = LQUEUE_VALUES,
                       .empty = lqueue_empty},
     [OBJECT_LOCK] = {.name = "moonfork.Lock",
                      .module = CORE("sync"),
@@ -169,6 +174,9 @@ static const struct handle_type types[OBJECT_TYPES] = {
                            .release = end_release,
                            .refusal = end_refusal},
     [OBJECT_TASKS] = {.name = "moonfork.Tasks", .module = CORE("pool")},
+    [OBJECT_NATIVE] = {.name = "moonfork.Block",
+                       .module = CORE("block"),
+                       .push_metatable = lextend_push_metatable},
 };
 
 static void set_types(void)
@@ -183,6 +191,7 @@ static void set_types(void)
   dict_setup();
   connection_setup();
   tasks_setup();
+  native_setup();
   for (unsigned i = 0; i < OBJECT_TYPES; i++)
     if (types[i].name) handle_set_type(i, &types[i]);
 }
@@ -196,6 +205,7 @@ void state_prepare(lua_State *L)
   child_open(L);
   target_open(L);
   preload_all(L);
+  lextend_open(L);
 }
 
 static int open_all(lua_State *L)
@@ -251,7 +261,7 @@ void state_enter(const char *slot_name)
 _Noreturn void state_run_child(lua_State *L)
 {
   if (slot_self->flags & SLOT_SERVER) forkserver_run(L);
-  target_start(L);
+  target_start(L, 0);
 }
 
 void state_child(int argc, char **argv)

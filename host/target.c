@@ -13,10 +13,12 @@
 #include "end.h"
 #include "fdio.h"
 #include "finalizers.h"
+#include "hooks.h"
 #include "interrupt.h"
 #include "object.h"
 #include "parcel.h"
 #include "process.h"
+#include "shield.h"
 #include "slot.h"
 
 /* What one write to standard error takes at a time. */
@@ -56,6 +58,8 @@ static void empty_stdin(void)
 void target_enter(uint64_t slot, uint64_t generation)
 {
   collector_enter_child();
+  hooks_forget();
+  shield_reset(0);
   if (slot_enter(slot, generation) != 0) _exit(1);
   process_die_with_parent(slot_self->parent_pid);
   child_forget_all();
@@ -66,8 +70,9 @@ void target_enter(uint64_t slot, uint64_t generation)
   setvbuf(stderr, error_buffer, _IOLBF, sizeof error_buffer);
 }
 
-_Noreturn void target_exit(int status)
+_Noreturn void target_exit(lua_State *L, int status)
 {
+  if (hooks_on_worker) hooks_exit(L);
   child_finish(0);
   fflush(NULL);
   _exit(status);
@@ -175,7 +180,7 @@ _Noreturn static void fail(lua_State *L, const char *kind)
 {
   report(L);
   publish_error(L, kind);
-  target_exit(1);
+  target_exit(L, 1);
 }
 
 /* Publishes the values from `first` to the top, and ends. */
@@ -188,7 +193,7 @@ _Noreturn static void succeed(lua_State *L, int first)
   int status = parcel_add_list(L, &parcel, first, count, "result");
   if (status == LUA_OK) publish(&parcel, RESULT_VALUES);
   parcel_drop(&parcel);
-  if (status == LUA_OK) target_exit(0);
+  if (status == LUA_OK) target_exit(L, 0);
   target_wrap_error(L);
   fail(L, "unsendable");
 }
@@ -227,20 +232,41 @@ int target_unwinds(lua_State *L)
   return is_main || is_target;
 }
 
+static int run_hooks(lua_State *L)
+{
+  if (lua_toboolean(L, 1)) hooks_child(L);
+  hooks_start(L);
+  return 0;
+}
+
+/* Runs the hooks that come before a target; LUA_OK, or a status with the error
+   pushed. The handler is at 1. */
+static int call_hooks(lua_State *L, int hooked)
+{
+  if (!hooked && !hooks_on_worker) return LUA_OK;
+  lua_pushcfunction(L, run_hooks);
+  lua_pushboolean(L, hooked);
+  return lua_pcall(L, 1, 0, 1);
+}
+
 /* Runs under lua_pcall, so that nothing that is raised out here gets into the
-   code that forked. Its arguments: the coroutine, the target, the target's. */
+   code that forked. Its arguments: whether there are hooks after fork, the
+   coroutine, the target, the target's. */
 static int run(lua_State *L)
 {
-  int count = lua_gettop(L) - 1;
-  lua_State *fresh = lua_tothread(L, 1);
+  int count = lua_gettop(L) - 2;
+  lua_State *fresh = lua_tothread(L, 2);
   finalizers_keep(L);
   collector_start(L);
   reseed(L);
   lua_settop(fresh, 0);
   luaL_checkstack(fresh, count + 1, "too many arguments");
   lua_pushcfunction(fresh, target_handle_error);
-  lua_xmove(L, fresh, count);
-  int status = lua_pcall(fresh, count - 1, LUA_MULTRET, 1);
+  int status = call_hooks(fresh, lua_toboolean(L, 1));
+  if (status == LUA_OK) {
+    lua_xmove(L, fresh, count);
+    status = lua_pcall(fresh, count - 1, LUA_MULTRET, 1);
+  }
   if (status == LUA_OK) succeed(fresh, 2);
   if (status != LUA_ERRRUN) target_wrap_error(fresh);
   fail(fresh, "error");
@@ -253,19 +279,23 @@ static int fail_outside(lua_State *L)
   fail(L, "error");
 }
 
-/* The function, the coroutine, the target and its arguments are at the top. */
+/* What push_run has pushed, the target and its arguments are at the top. */
 _Noreturn static void call_run(lua_State *L, int arguments)
 {
-  lua_pcall(L, arguments + 2, 0, 0);
+  lua_pcall(L, arguments + 3, 0, 0);
   lua_pushcfunction(L, fail_outside);
   lua_insert(L, -2);
   lua_pcall(L, 1, 0, 0);
   _exit(1);
 }
 
-static void push_run(lua_State *L, int arguments)
+/* Pushes, below the target and its arguments, what is called, whether there are
+   hooks after fork, and the coroutine. */
+static void push_run(lua_State *L, int arguments, int hooked)
 {
   lua_pushcfunction(L, run);
+  lua_insert(L, -arguments - 2);
+  lua_pushboolean(L, hooked);
   lua_insert(L, -arguments - 2);
   push_fresh(L);
   lua_insert(L, -arguments - 2);
@@ -273,7 +303,7 @@ static void push_run(lua_State *L, int arguments)
 
 _Noreturn void target_call(lua_State *L, int arguments)
 {
-  push_run(L, arguments);
+  push_run(L, arguments, 0);
   call_run(L, arguments);
 }
 
@@ -281,8 +311,12 @@ int target_fork(lua_State *L, struct child *child, int arguments,
                 uint64_t ticket)
 {
   pid_t pid;
-  int pidfd;
-  push_run(L, arguments);
+  int pidfd, hooked = hooks_on_fork;
+  if (hooked) {
+    int status = hooks_prepare(L);
+    if (status != LUA_OK) return status;
+  }
+  push_run(L, arguments, hooked);
   collector_before_fork(L);
   int rc = object_inherit(slot_at(child->slot));
   if (rc == 0 && end_any()) rc = end_give(ticket, child->slot);
@@ -296,12 +330,15 @@ int target_fork(lua_State *L, struct child *child, int arguments,
     end_adopt(ticket);
     call_run(L, arguments);
   }
-  lua_pop(L, arguments + 3);
+  lua_pop(L, arguments + 4);
   if (rc == 0) child_started(child, pid, pidfd);
+  if (hooked) hooks_parent(L);
   return rc;
 }
 
 /* ---- start blocks ---- */
+
+#define DECODING (CODEC_FUNCTIONS | CODEC_TRUSTED)
 
 /* Such a block: the size of the settings' encoding, it, and the other. */
 struct start {
@@ -311,7 +348,9 @@ struct start {
 
 static void push_settings(lua_State *L)
 {
-  lua_createtable(L, 0, (int)COUNT(settings));
+  lua_createtable(L, 0, (int)COUNT(settings) + 1);
+  hooks_push_modules(L);
+  lua_setfield(L, -2, "hooks");
   lua_getglobal(L, "package");
   for (size_t i = 0; i < COUNT(settings); i++) {
     lua_getfield(L, -1, settings[i]);
@@ -357,20 +396,33 @@ int target_write_start(lua_State *L, uint64_t slot, int index, uint64_t ticket)
   return status;
 }
 
-void target_read_start(lua_State *L)
+/* Applies the settings and pushes the list of modules with hooks, or nil. */
+static void read_settings(lua_State *L, const struct start *start)
 {
-  const struct start *start = parcel_bytes(slot_self->start_block);
-  const unsigned flags = CODEC_FUNCTIONS | CODEC_TRUSTED;
-  codec_decode(L, start->bytes, start->settings_size, flags);
+  codec_decode(L, start->bytes, start->settings_size, DECODING);
   lua_getglobal(L, "package");
   for (size_t i = 0; i < COUNT(settings); i++) {
     lua_getfield(L, -2, settings[i]);
     lua_setfield(L, -2, settings[i]);
   }
-  lua_pop(L, 2);
+  lua_pop(L, 1);
+  lua_getfield(L, -1, "hooks");
+  lua_remove(L, -2);
+}
+
+static void read_rest(lua_State *L, const struct start *start)
+{
   codec_decode(L, start->bytes + start->settings_size,
                slot_self->start_size - sizeof *start - start->settings_size,
-               flags);
+               DECODING);
+}
+
+void target_read_start(lua_State *L)
+{
+  const struct start *start = parcel_bytes(slot_self->start_block);
+  read_settings(L, start);
+  lua_pop(L, 1);
+  read_rest(L, start);
 }
 
 /* Frees the start block; what it referred to has handles now. */
@@ -384,10 +436,15 @@ static void drop_start(void)
   object_release(block);
 }
 
-/* Gives target and arguments. */
+/* Gives target and arguments. Its argument: whether there are hooks after
+   fork. */
 static int unpack(lua_State *L)
 {
-  target_read_start(L);
+  const struct start *start = parcel_bytes(slot_self->start_block);
+  if (lua_toboolean(L, 1)) hooks_child(L);
+  read_settings(L, start);
+  hooks_require(L);
+  read_rest(L, start);
   drop_start();
   int table = lua_gettop(L);
   lua_getfield(L, table, "target");
@@ -402,12 +459,13 @@ static int unpack(lua_State *L)
   return count + 1;
 }
 
-_Noreturn void target_start(lua_State *L)
+_Noreturn void target_start(lua_State *L, int hooked)
 {
   lua_settop(L, 0);
   lua_pushcfunction(L, target_handle_error);
   lua_pushcfunction(L, unpack);
-  int status = lua_pcall(L, 0, LUA_MULTRET, 1);
+  lua_pushboolean(L, hooked);
+  int status = lua_pcall(L, 1, LUA_MULTRET, 1);
   if (status == LUA_OK) target_call(L, lua_gettop(L) - 2);
   if (status != LUA_ERRRUN) target_wrap_error(L);
   fail(L, "error");

@@ -20,7 +20,8 @@ void target_enter(uint64_t slot, uint64_t generation);
 
 /* Forks a prepared child that calls the function below `arguments` values at
    the top, which are popped; it has the ends of pipes that are marked with the
-   ticket. Returns in the parent only. 0 or -errno. */
+   ticket. Returns in the parent only. 0, -errno, or a positive status with what
+   a hook has raised pushed. */
 int target_fork(lua_State *L, struct child *child, int arguments,
                 uint64_t ticket);
 
@@ -28,8 +29,9 @@ int target_fork(lua_State *L, struct child *child, int arguments,
    coroutine, and ends with what came of it. */
 _Noreturn void target_call(lua_State *L, int arguments);
 
-/* The same with what the slot's start block says. */
-_Noreturn void target_start(lua_State *L);
+/* The same with what the slot's start block says. `hooked`: nonzero in a child
+   of a forkserver with hooks around forks. */
+_Noreturn void target_start(lua_State *L, int hooked);
 
 /* Applies the settings of a start block (paths of modules...) and pushes the
    table that it holds behind them. Raises. */
@@ -47,8 +49,8 @@ int target_handle_error(lua_State *L);
 /* Makes such a table of the error at the top that did not meet the handler. */
 void target_wrap_error(lua_State *L);
 
-/* Ends a child: joins its children, flushes, _exit. */
-_Noreturn void target_exit(int status);
+/* Ends a child: runs the hooks for that, joins its children, flushes, _exit. */
+_Noreturn void target_exit(lua_State *L, int status);
 
 /* True in a process that was started as a child. */
 int target_is_child(void);

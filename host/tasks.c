@@ -31,12 +31,23 @@ void tasks_enter(struct tasks *tasks)
   atomic_store(&tasks->generation, slot_self->block.generation);
 }
 
+static double read_progress(struct tasks *tasks)
+{
+  union {
+    uint64_t bits;
+    double number;
+  } told = {.bits = atomic_load(&tasks->progress)};
+  return told.number - 1;
+}
+
 struct tasks_look tasks_look(struct tasks *tasks)
 {
   struct tasks_look look = {.begun = atomic_load(&tasks->begun)};
   look.since = atomic_load(&tasks->since);
   uint64_t kept = atomic_load(&tasks->kept);
   look.finished = tasks_first(kept) + tasks_count(kept) - 1;
+  look.checks = atomic_load(&tasks->checks) != 0;
+  look.progress = read_progress(tasks);
   return look;
 }
 

@@ -54,6 +54,8 @@ struct tasks {
   /* Results in `bytes`: number of the first << 24 | how many << 12 | size. All
      before the first are on the queue. */
   _Atomic uint64_t kept;
+  _Atomic uint64_t progress; /* of the task begun last: see tasks_tell */
+  _Atomic uint32_t checks;   /* it asks whether its time is up */
   struct tasks_stats stats;
 
   /* The parent's: no task is begun whose number is above recall >> 24, up to
@@ -104,6 +106,24 @@ static inline void tasks_flushed(struct tasks *tasks, uint64_t first)
   atomic_store_explicit(&tasks->kept, first << 24, memory_order_release);
 }
 
+/* How far the task in hand has come, from 0 to 1: the bits of that and one, so
+   that 0 says that nothing was told. */
+static inline void tasks_tell(struct tasks *tasks, double fraction)
+{
+  union {
+    double number;
+    uint64_t bits;
+  } told = {.number = fraction + 1};
+  atomic_store_explicit(&tasks->progress, told.bits, memory_order_relaxed);
+}
+
+/* Before a task is begun: it has told nothing and asked nothing. */
+static inline void tasks_forget(struct tasks *tasks)
+{
+  atomic_store_explicit(&tasks->progress, 0, memory_order_relaxed);
+  atomic_store_explicit(&tasks->checks, 0, memory_order_relaxed);
+}
+
 /* ---- what is kept, for either ---- */
 
 static inline uint64_t tasks_first(uint64_t kept)
@@ -128,6 +148,8 @@ struct tasks_look {
   uint64_t begun;    /* the task begun last; 0: none yet */
   uint64_t finished; /* all up to this one have a result */
   int64_t since;     /* when `begun` was, not before; 0: nobody asked */
+  int checks;        /* `begun` asks whether its time is up */
+  double progress;   /* of `begun`, from 0 to 1; negative: it told nothing */
 };
 
 struct tasks_look tasks_look(struct tasks *tasks);

@@ -13,8 +13,14 @@ local core = require "moonfork.core.system"
 local helper = {}
 
 helper.methods = { "fork", "spawn", "forkserver" }
+-- What runs scripts, a shell's words. A stock Lua, which has its LUA_CPATH from
+-- outside, has the module and not what the program does around it.
 helper.program = os.getenv "MOONFORK" or "./moonfork"
 helper.sanitised = helper.program:find("san", 1, true) ~= nil
+helper.stock = helper.program:find "^lua" ~= nil
+
+-- The exit status after Ctrl-C: a stock Lua sees an error like any other.
+helper.interrupted = helper.stock and 1 or 130
 
 -- What a heap may keep of a test: blocks that stay warm for the next one.
 local WARM = 16 * 1024 * 1024
@@ -48,6 +54,14 @@ function helper.raises(pattern, f, ...)
   if ok then error(("it raises nothing, not '%s'"):format(pattern), 2) end
   if not tostring(message):find(pattern) then
     error(("it raises '%s', not '%s'"):format(message, pattern), 2)
+  end
+end
+
+---What stands for `it` where only the program passes, not a stock Lua: there
+---the test is pending, with the reason in its name. Both are busted's.
+function helper.only_host(reason, it, pending)
+  if not helper.stock then return it end
+  return function(name) pending(name .. " (only in the host: " .. reason .. ")")
   end
 end
 
@@ -112,6 +126,19 @@ function helper.signal(name, ...)
     " ")))
 end
 
+---Sends SIGINT to processes, and waits until it has reached them: one more
+---would be none while that is pending.
+function helper.interrupt(...)
+  helper.signal("INT", ...)
+  for _, pid in ipairs { ... } do
+    helper.eventually(function()
+      local status = read("/proc/" .. pid .. "/status") or ""
+      local mask = status:match "ShdPnd:%s*(%x+)"
+      return not helper.alive(pid) or not mask or tonumber(mask, 16) & 2 == 0
+    end)
+  end
+end
+
 -- Whole programs --------------------------------------------------------
 
 local folder -- for scripts and what they print
@@ -157,20 +184,23 @@ function helper.run(source, options)
   return read(file_of "output"), read(file_of "errors"), status, seconds
 end
 
----Starts a program given as text and does not wait for it: `pid`;
+---Starts a program given as text and does not wait for it; `options.before`,
+---`env` and `with` as for run: `pid`;
 ---`said(pattern)` waits until its output matches and gives what was captured;
 ---`wait(seconds)` waits for its end and gives its exit status, output, what
 ---it wrote on standard error, and the seconds that it took from this call,
 ---kills what is still there after 5 seconds and raises.
-function helper.launch(source)
+function helper.launch(source, options)
+  options = options or {}
   local script, output = file_of "launched.lua", file_of "launched-output"
   local errors = file_of "launched-errors"
   write(script, source)
   write(output, "")
   -- The shell becomes the program: no signal is ignored in it then, as it
   -- is in what a shell puts in the background.
-  local pipe = io.popen(("echo $$; exec %s %s </dev/null >%s 2>%s"):format(
-    helper.program, script, output, errors))
+  local pipe = io.popen(("%s; echo $$; %s exec %s %s </dev/null >%s 2>%s")
+    :format(options.before or ":", options.env or "",
+      options.with or helper.program, script, output, errors))
   local launched = { pid = pipe:read "n" }
 
   function launched.said(pattern)

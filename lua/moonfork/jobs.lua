@@ -4,8 +4,11 @@
 
 local core = require "moonfork.core.pool"
 local outcome = require "moonfork.outcome"
+local progress = require "moonfork.progress"
 local rows = require "moonfork.rows"
 local scheduler = require "moonfork.scheduler"
+local system = require "moonfork.core.system"
+local team = require "moonfork.team"
 
 local jobs = {}
 
@@ -180,6 +183,22 @@ function jobs.fold(pool, f, list, count, options)
   return job
 end
 
+-- ---- progress ----
+
+---What tells of the progress of a job.
+---@param pool table
+---@param wanted boolean|string|function|nil as the option says
+---@param total integer? tasks
+---@return function? report
+---@return fun(job: table) attach to be called when the job is there
+function jobs.reporter(pool, wanted, total)
+  local job
+  local report, every = progress.reporter(wanted, total, function()
+    return job and team.progress(pool, job) or 0
+  end)
+  return report, function(made) job, made.every = made, every end
+end
+
 -- ---- waiting ----
 
 local guard = {}
@@ -208,9 +227,10 @@ function jobs.finish(pool, job, report, level)
   if report then report(0, 0) end
   if job.total > 0 then rows.enqueue(pool, job) end
   while not is_over(job) do
-    scheduler.step_one(pool, math.huge)
+    scheduler.step_one(pool, job.every and system.now() + job.every
+      or math.huge)
     if pool.broken then error(pool.broken, 0) end
-    if report and job.done ~= told then
+    if report and (job.every or job.done ~= told) then
       told = job.done
       report(told, job.failures)
     end

@@ -80,6 +80,11 @@ end
 function outcome.charge(pool, job, index, fields)
   job.outstanding = job.outstanding - 1
   job.worker = nil
+  if fields.kind == "timeout" then
+    -- The same whether it was ended or saw itself that its time was up.
+    fields.message = ("took longer than %g seconds"):format(job.timeout)
+    fields.value, fields.traceback = nil, nil
+  end
   local tries = job.tries and job.tries[index] or 0
   if job.stopped or job.state or tries >= job.retries
     or job.limit and index > job.limit or not retried[fields.kind] then

@@ -13,6 +13,7 @@ local START_DEATHS <const> = 5 -- in a row break a pool
 local START_KILLS <const> = 20 -- likewise, by these signals
 local KILL <const>, TERM <const> = 9, 15
 local LOOK <const> = 0.02      -- seconds between looks
+local PATIENCE <const> = 0.1   -- seconds for a task to end by itself
 
 ---Starts a worker, if that can be.
 ---@param pool table
@@ -49,6 +50,10 @@ local function count_death(pool, w)
     if w.number > pool.last_start_death then pool.start_deaths = 0 end
     return
   end
+  local _, err = pcall(w.process.result, w.process)
+  if errors.is_remote_error(err) and err.kind ~= "crashed" then
+    pool.start_error = pool.start_error or err
+  end
   if has_started_since(pool) then pool.start_deaths = 0 end
   pool.start_deaths = pool.start_deaths + 1
   pool.last_start_death = w.number
@@ -78,9 +83,7 @@ local function bury(pool, w)
     fields.place = chunk.items and w.record:_place()
     if w.ending and w.ending.number == chunk.base + index - chunk.first + 1 then
       fields.kind = w.ending.reason
-      fields.message = w.ending.reason == "timeout"
-        and ("took longer than %g seconds"):format(chunk.job.timeout)
-        or "cancelled"
+      fields.message = "cancelled"
     end
     outcome.charge(pool, chunk.job, index, fields)
   end
@@ -100,6 +103,7 @@ local function look_at_starting(pool)
         w.ready = true
       elseif w.process.exitcode then
         bury(pool, w)
+        if pool.broken then return true end
         any = true
       end
     end
@@ -149,18 +153,20 @@ function overseer.check_timeouts(pool, time)
       overseer.wake_at(pool,
         w.ending.killed and time + LOOK or w.ending.kill_at)
     elseif w.head <= w.tail then
-      local begun, _, since = w.record:_look()
+      local begun, _, since, checks = w.record:_look()
       local chunk = w[w.head]
       local timeout = chunk.job.timeout
       local size = chunk.last - chunk.first + 1
       local inside = begun > chunk.base and begun <= chunk.base + size
       if timeout and inside and begun > w.received then
-        if time >= since + timeout then
+        -- One that asks whether its time is up is left to find out itself.
+        local due = since + timeout + (checks and PATIENCE or 0)
+        if time >= due then
           team.stop(w, begun, "timeout", pool.give_back, time)
           pool.endings = true
           overseer.wake_at(pool, time + LOOK)
         else
-          overseer.wake_at(pool, since + timeout)
+          overseer.wake_at(pool, due)
         end
       elseif pool.timed > 0 then
         overseer.wake_at(pool, time + math.min(timeout or LOOK, LOOK))

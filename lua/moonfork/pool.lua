@@ -10,7 +10,6 @@ local inline = require "moonfork.inline"
 local jobs = require "moonfork.jobs"
 local meanwhile = require "moonfork.meanwhile"
 local outcome = require "moonfork.outcome"
-local progress = require "moonfork.progress"
 local queue = require "moonfork.core.queue"
 local scheduler = require "moonfork.scheduler"
 local stream = require "moonfork.stream"
@@ -136,13 +135,14 @@ local function map(self, what, f, list, options, flags, level)
     end
   end
   local found = jobs.find_function(self, what, f, nil, level + 1)
-  local report = progress.reporter(options.progress, count)
+  local report, attach = jobs.reporter(self, options.progress, count)
   if self.inline then
     local results = inline.map(f, plain, count, options, flags ~= 0, report,
       level + 1)
     return results
   end
   local job = jobs.map(self, found, plain, count, options, flags)
+  attach(job)
   jobs.finish(self, job, report, level + 1)
   job.results.n = count
   return job.results
@@ -194,12 +194,13 @@ function Pool:reduce(f, combine, list, options)
   options = checks.options("reduce", options, of_reduce, 2)
   local plain, count = checks.list("reduce", list, 2)
   local found = jobs.find_function(self, "reduce", f, combine, 2)
-  local report = progress.reporter(options.progress, count)
+  local report, attach = jobs.reporter(self, options.progress, count)
   if self.inline then
     local sum = inline.reduce(f, combine, plain, count, options, report, 2)
     return sum
   end
   local job = jobs.fold(self, found, plain, count, options)
+  attach(job)
   jobs.finish(self, job, report, 2)
   local sum = job.results[1]
   for i = 2, #job.ranges do sum = combine(sum, job.results[i]) end
@@ -215,13 +216,14 @@ local function iterate(self, what, f, source, options, in_order, level)
     source, count = checks.list(what, source, level + 1)
   end
   local found = jobs.find_function(self, what, f, nil, level + 1)
-  local report = progress.reporter(options.progress, count)
+  local report, attach = jobs.reporter(self, options.progress, count)
   if self.inline then
     return inline.stream(f, source, count, options, report)
   end
   local step, _, _, closing, job = stream.create(self, found, source, count,
     options, in_order)
   job.report = report
+  attach(job)
   return step, nil, nil, closing
 end
 
@@ -427,7 +429,8 @@ function Pool:stats()
   for i, w in ipairs(self.team) do
     local tasks, busy, waiting, bytes_in, bytes_out = w.record:_stats()
     local one = { pid = w.process.pid, tasks = tasks, busy = busy,
-      waiting = waiting, bytes_in = bytes_in, bytes_out = bytes_out }
+      waiting = waiting, bytes_in = bytes_in, bytes_out = bytes_out,
+      progress = w.record:_progress() }
     stats[i], stats.workers[i] = one, one
   end
   return stats

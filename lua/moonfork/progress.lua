@@ -62,22 +62,30 @@ local function format_time(seconds)
   return ("%d:%02d:%02d"):format(minutes // 60, minutes % 60, rest)
 end
 
+-- How much is done, with what is done of tasks that run.
+local function count_done(self, kept, is_end)
+  local done = self.done
+  if is_end or not kept.partial then return done end
+  done = done + kept.partial()
+  return self.total and math.min(done, self.total) or done
+end
+
 -- How much is done, in parts to be joined.
-local function describe(self, kept, is_end, of)
+local function describe(self, kept, done, is_end, of)
   local parts = { tostring(self.done) }
   if self.total then
     parts[1] = self.done .. of .. self.total
     if self.total > 0 then
-      table.insert(parts, ("%3d%%"):format(100 * self.done // self.total))
+      table.insert(parts, ("%3d%%"):format(100 * done // self.total))
     end
   end
   local passed = system.now() - kept.began
-  local rate = passed > 0 and self.done / passed or 0
-  if self.done > 0 then table.insert(parts, format_rate(rate)) end
+  local rate = passed > 0 and done / passed or 0
+  if done > 0 then table.insert(parts, format_rate(rate)) end
   if is_end then
     table.insert(parts, "in " .. format_time(passed))
   elseif self.total and rate > 0 then
-    local left = math.max(0, self.total - self.done)
+    local left = math.max(0, self.total - done)
     table.insert(parts, format_time(math.ceil(left / rate)) .. " left")
   end
   if self.failures > 0 then
@@ -87,6 +95,10 @@ local function describe(self, kept, is_end, of)
 end
 
 -- ---- drawing ----
+
+local function is_at_terminal()
+  return os.getenv "TERM" ~= "dumb" and system.terminal_width(2) ~= nil
+end
 
 local function width_of(text)
   return utf8.len(text) or #text
@@ -100,21 +112,23 @@ end
 
 -- One line that is shorter than the terminal is wide.
 local function draw_bar(self, kept, is_end, width)
-  local words = table.concat(describe(self, kept, is_end, "/"), "  ")
+  local done = count_done(self, kept, is_end)
+  local words = table.concat(describe(self, kept, done, is_end, "/"), "  ")
   local label = kept.label and kept.label .. "  " or ""
   local room = width - 1 - width_of(label) - width_of(words) - 4
   local bar = ""
   if self.total and room >= LEAST then
     room = math.min(room, MOST)
     local full = self.total == 0 and room
-      or math.min(room, room * self.done // self.total)
+      or math.min(room, room * done // self.total | 0)
     bar = ("[%s%s]  "):format(("#"):rep(full), ("-"):rep(room - full))
   end
   return cut(label .. bar .. words, width - 1)
 end
 
 local function write_line(self, kept, is_end)
-  local words = table.concat(describe(self, kept, is_end, " of "), ", ")
+  local done = count_done(self, kept, is_end)
+  local words = table.concat(describe(self, kept, done, is_end, " of "), ", ")
   return (kept.label and kept.label .. ": " or "") .. words:gsub("  +", " ")
 end
 
@@ -149,8 +163,7 @@ function progress.Progress(options)
   local self = setmetatable({ total = options.total, done = 0, failures = 0 },
     Progress)
   local now = system.now()
-  local at_terminal = os.getenv "TERM" ~= "dumb"
-    and system.terminal_width(2) ~= nil
+  local at_terminal = is_at_terminal()
   local kept = { began = now, next = at_terminal and now or now + SPEAK,
     at_terminal = at_terminal,
     label = options.label and options.label:gsub("%c", " ") }
@@ -208,8 +221,10 @@ end
 ---What a pool tells its progress, as its option says.
 ---@param wanted boolean|string|function|nil the option
 ---@param total integer? how many tasks there are
+---@param partial (fun(): number)? how many more are done in parts, for a bar
 ---@return nil|fun(done: integer?, failures: integer?, is_end: true?) report
-function progress.reporter(wanted, total)
+---@return number? seconds after which it wants to be told again in any case
+function progress.reporter(wanted, total, partial)
   if not wanted then return nil end
   if checks.can_call(wanted) then
     return function(done, _, is_end)
@@ -217,16 +232,18 @@ function progress.reporter(wanted, total)
     end
   end
   local bar
-  return function(done, failures, is_end)
+  local function report(done, failures, is_end)
     bar = bar or progress.Progress { total = total,
       label = type(wanted) == "string" and wanted or nil }
     if is_end then
       bar.done, bar.failures = done or bar.done, failures or bar.failures
       bar:finish()
     else
+      state[bar].partial = partial
       bar:step(done - bar.done, failures - bar.failures)
     end
   end
+  return report, is_at_terminal() and REDRAW or SPEAK
 end
 
 return progress

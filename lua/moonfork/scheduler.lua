@@ -76,6 +76,15 @@ local function send_function(w, f)
   return true
 end
 
+-- What a worker tells a task of the time that it has.
+local function send_limit(w, job)
+  local slot, timeout = job.f.slot, job.timeout
+  if w.limits[slot] == timeout then return true end
+  local ok, err = core._send_limit(w.tasks, slot, timeout)
+  if ok then w.limits[slot] = timeout end
+  return ok, err
+end
+
 local function send_future(w, future)
   future.next = 2
   future.worker = w
@@ -110,6 +119,7 @@ end
 -- Gives the next part of a job to a worker.
 local function give(pool, w, job)
   local ok, err = send_function(w, job.f)
+  if ok and job.timeout then ok, err = send_limit(w, job) end
   if ok and job.is_future then
     ok, err = send_future(w, job)
   elseif ok then

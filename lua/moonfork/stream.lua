@@ -5,6 +5,7 @@
 local jobs = require "moonfork.jobs"
 local rows = require "moonfork.rows"
 local scheduler = require "moonfork.scheduler"
+local system = require "moonfork.core.system"
 
 local stream = {}
 
@@ -114,7 +115,9 @@ local function advance(pool, job)
       return nil
     else
       if job.next <= job.last then rows.enqueue(pool, job) end
-      scheduler.step_one(pool, math.huge)
+      scheduler.step_one(pool, job.every and system.now() + job.every
+        or math.huge)
+      if job.every then job.report(job.taken, job.failures) end
     end
   end
 end

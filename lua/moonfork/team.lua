@@ -110,6 +110,7 @@ function team.start(pool)
     record = core._record(),
     tasks = queue.new(),
     known = {},             -- slot -> the function that is there
+    limits = {},            -- slot -> its timeout, as last sent
     sent = 0, received = 0, -- numbers
     head = 1, tail = 0,
     load = 0, -- nanoseconds that its chunks will take, as far as is known
@@ -155,6 +156,26 @@ function team.sent(w, chunk, size, cost)
     w.quota = w.quota - size
     if w.quota <= 0 then team.retire(w) end
   end
+end
+
+---How much of a job is done of which no result has come yet: by tasks that run,
+---as they tell, and by those that have just ended.
+---@param pool table
+---@param job table
+---@return number tasks
+function team.progress(pool, job)
+  local sum = 0
+  for _, w in ipairs(pool.team) do
+    local chunk = w[w.head]
+    if chunk and chunk.job == job then
+      local part = w.record:_progress() or 0
+      local _, finished = w.record:_look()
+      local size = chunk.last - chunk.first + 1
+      local ended = math.min(finished, chunk.base + size) - w.received
+      sum = sum + math.max(0, ended) * (chunk.items or 1) + part
+    end
+  end
+  return sum
 end
 
 ---Forgets the first chunk of a worker, all of which came back.

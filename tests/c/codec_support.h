@@ -95,8 +95,9 @@ static void push_handle(lua_State *L, uint64_t offset)
   lua_setmetatable(L, -2);
 }
 
-int handle_push(lua_State *L, struct handle_id id)
+int handle_push(lua_State *L, struct handle_id id, int may_load)
 {
+  (void)may_load;
   if (id.generation != 7) return -ESTALE;
   push_handle(L, id.offset);
   return 0;

@@ -147,6 +147,23 @@ static void knows_whether_its_worker_runs(void **state)
   close_record();
 }
 
+static void tells_of_the_task_in_hand(void **state)
+{
+  (void)state;
+  struct tasks *tasks = open_record();
+  assert_true(tasks_look(tasks).progress < 0);
+  tasks_tell(tasks, 0);
+  assert_true(tasks_look(tasks).progress == 0);
+  tasks_tell(tasks, 1);
+  assert_true(tasks_look(tasks).progress == 1);
+  atomic_store(&tasks->checks, 1);
+  assert_true(tasks_look(tasks).checks);
+  tasks_forget(tasks);
+  assert_true(tasks_look(tasks).progress < 0);
+  assert_false(tasks_look(tasks).checks);
+  close_record();
+}
+
 static int open_all(void **state)
 {
   tasks_setup();
@@ -162,6 +179,7 @@ int main(void)
       SUPPORT_TEST(begins_no_task_that_was_recalled),
       SUPPORT_TEST(to_begin_and_to_recall_exclude_each_other),
       SUPPORT_TEST(knows_whether_its_worker_runs),
+      SUPPORT_TEST(tells_of_the_task_in_hand),
   };
   return cmocka_run_group_tests(tests, open_all, NULL);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "codec.h"
+#include "codec_native.h"
 #include "defs.h"
 #include "handle.h"
 #include "registry.h"
@@ -28,9 +29,9 @@ struct handle *handle_test(lua_State *L, int index)
   return NULL;
 }
 
-int handle_push(lua_State *L, struct handle_id id)
+int handle_push(lua_State *L, struct handle_id id, int may_load)
 {
-  (void)L, (void)id;
+  (void)L, (void)id, (void)may_load;
   return -ESTALE;
 }
 
@@ -108,6 +109,7 @@ static const char prepare[] =
     "return 1, -1, 1 << 40, 0.1, 'text', ('long'):rep(30), ('x'):rep(300),\n"
     "  true, {}, {1, 2, 3}, {a = 1, b = {c = 2}}, cycle, records, wide, long,\n"
     "  {object, object}, setmetatable({object}, R), {R, T}, {string, _G},\n"
+    "  {native 'text', native '', shared},\n"
     "  {[1.5] = 1, [true] = 2, [shared] = shared}, {string.format},\n"
     "  {1, nil, 3, nil, 5, x = {y = {z = {w = {}}}}}, {[-1] = 1, [70000] = 2}";
 
@@ -133,9 +135,53 @@ static int register_type(lua_State *L)
   return 0;
 }
 
+/* ---- a type of a module in C ---- */
+
+static void push_native(lua_State *L, const void *bytes, size_t size)
+{
+  memcpy(lua_newuserdatauv(L, size, 0), bytes, size);
+  luaL_setmetatable(L, "fuzz.Native");
+}
+
+static void encode_native(lua_State *L, int index,
+                          struct moonfork_writer *writer)
+{
+  codec_native_write(writer, lua_touserdata(L, index), lua_rawlen(L, index));
+}
+
+static void decode_native(lua_State *L, const void *bytes, size_t size,
+                          uint32_t version)
+{
+  if (version != 1) luaL_error(L, "another version");
+  push_native(L, bytes, size);
+}
+
+static int make_native(lua_State *L)
+{
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+  push_native(L, bytes, size);
+  return 1;
+}
+
+static void register_native(lua_State *L)
+{
+  static const struct moonfork_type type = {.size = sizeof type,
+                                            .name = "fuzz.Native",
+                                            .module = "fuzz",
+                                            .version = 1,
+                                            .encode = encode_native,
+                                            .decode = decode_native};
+  luaL_newmetatable(L, type.name);
+  codec_native_register(L, &type, -1);
+  lua_pop(L, 1);
+  lua_register(L, "native", make_native);
+}
+
 static void make_seeds(lua_State *L)
 {
   lua_register(L, "register", register_type);
+  register_native(L);
   if (luaL_dostring(L, prepare)) {
     fprintf(stderr, "%s\n", lua_tostring(L, -1));
     exit(2);

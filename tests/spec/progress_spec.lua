@@ -6,11 +6,11 @@ local helper = require "tests.helper"
 
 -- Of a program: a clock that goes on when it is told to.
 local CLOCK <const> = [[
+local mp = require "moonfork"
 local core = require "moonfork.core.system"
 local time = 1000
 core.now = function() return time end
 local function pass(seconds) time = time + seconds end
-local mp = require "moonfork"
 ]]
 
 -- What a program writes on standard error; it must end well.

@@ -425,6 +425,80 @@ describe("put_many and get_many", function()
     raises("queue_spec.lua:%d+: ", function() q:get_many() end)
   end)
 
+  -- Messages that cannot be decoded.
+  local bad = mp.register("queue_spec.Bad", {
+    __encode = function(object) return object.text end,
+    __decode = function(text) error("bad " .. text, 0) end,
+  })
+
+  local function make_bad(text)
+    return setmetatable({ text = text }, bad)
+  end
+
+  it("lose nothing beside what cannot be decoded", function()
+    local q <close> = mp.Queue()
+    local large, lock = ("x"):rep(100000), mp.Lock()
+    q:put_many { 1, make_bad "one", large, { lock }, make_bad(large),
+      make_bad "two", 2, { lock, make_bad "three" } }
+    q:put(nil)
+    local list = q:get_many(100)
+    assert.same({ 1, large, { lock }, 2, n = 5 }, list)
+    assert.equal(0, #q)
+    q:put_many { "more", "and more" }
+    -- By whichever call, in their order, before what came later.
+    raises("^tests/spec/queue_spec.lua:%d+: bad one$",
+      function() q:get_many(1) end)
+    raises("bad x", q.get, q, 0)
+    raises("^tests/spec/queue_spec.lua:%d+: bad two$", function() q:get() end)
+    raises("bad three", q:iter())
+    assert.same({ "more", "and more" }, q:get_many(10))
+    assert.same({ nil, "timeout" }, { q:get_many(10, 0) })
+    q:put_many { 1, make_bad "four" }
+    assert.same({ 1 }, q:get_many(10))
+    raises("bad four", q.get, q, 0)
+    assert.same({ nil, "timeout" }, { q:get(0) })
+  end)
+
+  it("raise at once when there is nothing else", function()
+    local q <close> = mp.Queue()
+    q:put_many { make_bad "one", make_bad "two" }
+    raises("^tests/spec/queue_spec.lua:%d+: bad one$",
+      function() q:get_many(10) end)
+    q:put(1)
+    raises("bad two", q.get_many, q, 10)
+    assert.same({ 1 }, q:get_many(10))
+  end)
+
+  it("keep errors in the process that has taken the messages", function()
+    local q <close> = mp.Queue()
+    q:put_many { 1, make_bad "one" }
+    assert.same({ 1 }, q:get_many(10))
+    q:put(2)
+    assert.equal(2, mp.run(function() return q:get(0) end):result())
+    raises("bad one", q.get, q, 0)
+  end)
+
+  it("and single ones are lost alone, too", function()
+    local q <close> = mp.Queue()
+    local a, b = mp.Pipe()
+    local large = ("x"):rep(100000)
+    for _, text in ipairs { "one", large } do
+      q:put_many { 1, make_bad(text), 2, make_bad(text), 3, nil }
+      assert.equal(1, q:get())
+      raises("bad", q.get, q)
+      local next_value = q:iter()
+      assert.equal(2, next_value())
+      raises("bad", next_value)
+      assert.equal(3, next_value())
+      a:send(make_bad(text))
+      a:send "good"
+      raises("bad", b.recv, b, 1)
+      assert.equal("good", b:recv(1))
+    end
+    a:close()
+    b:close()
+  end)
+
   it("carry many and large ones", function()
     local q <close> = mp.Queue()
     local list = {}

@@ -1,7 +1,7 @@
 -- system_spec.lua - cpu_count, sleep, now, version.
 -- SPDX-License-Identifier: MIT
 
-local describe, it, assert = describe, it, assert
+local describe, it, pending, assert = describe, it, pending, assert
 local before_each, after_each = before_each, after_each
 local teardown = teardown
 local _ENV = _G -- luacheck: ignore 211
@@ -69,6 +69,10 @@ describe("the system", function()
 
   it("has a version", function()
     assert.matches("^%d+%.%d+%.%d+", mp.version)
+  end)
+
+  local only_host = helper.only_host("an option of the program", it, pending)
+  only_host("has it said by --version", function()
     local pipe = io.popen(helper.program .. " --version")
     assert.matches(mp.version, pipe:read "a", 1, true)
     pipe:close()

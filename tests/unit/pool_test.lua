@@ -105,13 +105,23 @@ TestCorePool = {}
 function TestCorePool.test_records_refuse_another_self()
   local record = core._record()
   for _, name in ipairs { "_enter", "_look", "_recall", "_ready", "_place",
-    "_stats" } do
+    "_stats", "_progress" } do
     local method = record[name]
     raises("moonfork.Tasks", function() local _ = method({}) end)
     raises("moonfork.Tasks", function() local _ = method(mp.Queue()) end)
   end
-  lu.assertEquals({ record:_look() }, { 0, 0, 0.0 })
+  lu.assertEquals({ record:_look() }, { 0, 0, 0.0, false })
+  lu.assertNil(record:_progress())
   lu.assertFalse(record:_ready())
+end
+
+function TestCorePool.test_limits_are_sent_while_the_queue_is_open()
+  local queue = mp.Queue()
+  lu.assertTrue(core._send_limit(queue, 1, 1e-12) > 0)
+  lu.assertTrue(core._send_limit(queue, 1, 1e300) > 0)
+  lu.assertEquals(queue:size(), 2)
+  queue:close()
+  lu.assertEquals({ core._send_limit(queue, 1, 1) }, { nil, "closed" })
 end
 
 function TestCorePool.test_packages()

@@ -43,7 +43,8 @@ function Connection:send(value) end
 
 ---Receives the next message, and waits while there is none. As a message may be
 ---nil, it is `reason` that tells whether there was one. What `send_bytes` sent
----is received as a string.
+---is received as a string. A message that cannot be decoded here is lost, but
+---no other.
 ---@param timeout number? seconds
 ---@return any value what was sent, a copy
 ---@return string? reason "timeout", or "closed" when the other end is gone

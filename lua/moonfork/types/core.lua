@@ -91,3 +91,34 @@ function system.terminal_width(fd) end
 ---@param signal integer its number
 ---@return string name such as "SIGTERM"
 function system.signal_name(signal) end
+
+---What the program's own commands need: host/lcommand.c.
+---@class moonfork.core.command
+local command = {}
+
+---Makes a directory.
+---@param path string of it; what it is in must be there
+---@return true|nil made nil when it cannot be
+---@return string? message why not
+---@return integer? errno the number of that
+---@raises nothing
+function command.make_directory(path) end
+
+---From now on what modules in C ask of Moonfork is noted, in this process.
+---@raises nothing
+function command.watch() end
+
+---From now on there is no Moonfork for modules in C, in this process.
+---@raises nothing
+function command.hide() end
+
+---What was noted.
+---@return string? version that was asked for: "1.0"
+---@return string? type whose registration was refused
+---@raises nothing
+function command.seen() end
+
+---The version of moonfork.h that this host has.
+---@return string version "1.0"
+---@raises nothing
+function command.version() end

@@ -92,3 +92,5 @@
 ---@field waiting number seconds that it waited for them
 ---@field bytes_in integer bytes of functions and inputs
 ---@field bytes_out integer bytes of results
+---@field progress number? how much of the task that it runs is done, from 0 to
+---1, when a module in C tells that

@@ -48,7 +48,9 @@ function Queue:put(value, timeout) end
 function Queue:put_many(list, timeout) end
 
 ---Takes the first message, and waits while there is none. As a message may be
----nil, it is `reason` that tells whether there was one.
+---nil, it is `reason` that tells whether there was one. A message that cannot
+---be decoded here (say, of a module that is not found here) raises, and it
+---costs no other.
 ---@param timeout number? seconds
 ---@return any value what was put, a copy
 ---@return string? reason "timeout", or "closed" once it is closed and empty
@@ -58,6 +60,11 @@ function Queue:get(timeout) end
 ---Takes what is there, up to `max` messages, and waits only while there is
 ---nothing. One call takes at most 1024 messages, or 256 KiB of small ones. When
 ---nil is among the values, the field `n` of the list is their number.
+---
+---A message that cannot be decoded here is left out of the list and costs no
+---other: the next `get`, `get_many` or step of `iter` of this queue in this
+---process raises its error, before it takes anything. When there was no other,
+---this one does.
 ---@param max integer how many at most
 ---@param timeout number? seconds
 ---@return table|nil list at least one value
@@ -88,7 +95,8 @@ function Queue:close() end
 
 ---Iterates over the messages, which it takes, until the queue is closed and
 ---nothing is left in it: `for value in queue:iter() do`. A message that is nil
----ends the loop too.
+---ends the loop too. One that cannot be decoded raises; the loop may be begun
+---anew for those behind it.
 ---@return fun(): any next waits for a message and gives its value
 ---@raises in the loop, what `get` raises
 function Queue:iter() end

@@ -1,9 +1,9 @@
--- scale.lua - what a trivial task costs, by map, with 1 to 64 workers and 10 to
+-- tasks.lua - what a trivial task costs, by map, with 1 to 64 workers and 10 to
 -- ten million tasks; for bench/plot. Prints blocks of TASKS MICROSECONDS, the
 -- median of some rounds after one to warm up, one block per number of workers.
 -- SPDX-License-Identifier: MIT
 
-package.path = (arg[0]:match "^.*/" or "./") .. "?.lua;" .. package.path
+package.path = (arg[0]:match "^.*/" or "./") .. "../?.lua;" .. package.path
 
 local mp = require "moonfork"
 local support = require "support"
