@@ -25,7 +25,7 @@ local now = system.now
 local function measured_size(pool, job, left)
   local cost = job.f.cost
   local size = cost and team.TARGET // cost or 1
-  local share = left // (2 * pool.workers)
+  local share = left // (8 * pool.workers)
   if not job.is_stream and size > share then size = share end
   if job.most and size > job.most then size = job.most end
   if size > LARGEST then size = LARGEST end
