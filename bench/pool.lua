@@ -10,6 +10,7 @@ local mp = require "moonfork"
 local support = require "support"
 
 local ROUNDS <const> = 5
+local MAP_ROUNDS <const> = 20 -- short ones
 local PRIMES_BELOW <const> = 2000000
 local PRIMES <const> = 148933
 local PAUSE <const> = 100e-6 -- seconds until workers have surely fallen asleep
@@ -32,9 +33,9 @@ end
 
 --- Tasks in a second, the median of some rounds after one to warm up. run gets
 -- the list and gives the results.
-local function measure_rate(name, count, run)
+local function measure_rate(name, count, run, rounds)
   local list, rates = numbers(count), {}
-  for round = 0, ROUNDS do
+  for round = 0, rounds or ROUNDS do
     local began = mp.now()
     local results = run(list)
     rates[round] = count / (mp.now() - began)
@@ -48,7 +49,7 @@ end
 local function measure_rates(pool)
   measure_rate("pool_map", 100000, function(list)
     return pool:map(double, list)
-  end)
+  end, MAP_ROUNDS)
   measure_rate("pool_chunk_1", 50000, function(list)
     return pool:map(double, list, { chunk = 1 })
   end)

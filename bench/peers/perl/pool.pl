@@ -6,7 +6,7 @@ use MCE::Map;
 use List::Util qw(sum);
 use Time::HiRes qw(time);
 
-my $rounds = 3;
+my ($rounds, $map_rounds) = (3, 20);
 chomp(my $workers = `nproc`);
 
 sub median {
@@ -15,10 +15,10 @@ sub median {
 }
 
 sub measure {
-    my ($name, $count, %options) = @_;
+    my ($name, $count, $times, %options) = @_;
     MCE::Map->init(max_workers => $workers, %options);
     my @values;
-    for my $round (0 .. $rounds) {
+    for my $round (0 .. $times) {
         my $began = time;
         my @results = mce_map { 2 * $_ } 1 .. $count;
         push @values, $count / (time - $began) if $round > 0;
@@ -29,5 +29,5 @@ sub measure {
 }
 
 $| = 1;
-measure('pool_map', 100_000);
-measure('pool_chunk_1', 10_000, chunk_size => 1);
+measure('pool_map', 100_000, $map_rounds);
+measure('pool_chunk_1', 10_000, $rounds, chunk_size => 1);
