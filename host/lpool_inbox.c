@@ -9,6 +9,7 @@
 
 #include "bindings.h"
 #include "clock.h"
+#include "defs.h"
 #include "handle.h"
 #include "lpool.h"
 #include "object.h"
@@ -23,8 +24,11 @@
 /* What `store` and `value` say of a frame. */
 enum outcome { OUTCOME_VALUE, OUTCOME_ERROR, OUTCOME_SKIPPED };
 
+static const char marker; /* its address is in every inbox */
+
 /* The queue is its user value. */
 struct inbox {
+  const void *mark; /* tells it from other userdata, far sooner than its type */
   struct queue *queue;
   uint64_t owner; /* the slot of the process whose it is */
   uint64_t block; /* of the message in hand; 0: none */
@@ -40,6 +44,10 @@ struct inbox {
 
 static struct inbox *check_inbox(lua_State *L)
 {
+  struct inbox *inbox = lua_touserdata(L, 1);
+  if (LIKELY(inbox && lua_rawlen(L, 1) == sizeof *inbox &&
+             inbox->mark == &marker))
+    return inbox;
   return luaL_checkudata(L, 1, INBOX);
 }
 
@@ -48,6 +56,7 @@ int lpool_inbox(lua_State *L)
   struct queue *queue = handle_check(L, 1, OBJECT_QUEUE);
   struct inbox *inbox = lua_newuserdatauv(L, sizeof *inbox, 1);
   memset(inbox, 0, offsetof(struct inbox, copy));
+  inbox->mark = &marker;
   inbox->queue = queue;
   inbox->owner = slot_self_at;
   inbox->batch = (struct queue_batch){.buffer = inbox->buffer,

@@ -60,9 +60,8 @@ local function failed(self, _, err)
 end
 
 -- What is alike in all as long as they do not say otherwise.
-for name, value in pairs { is_future = true, first = 1, next = 1, last = 1,
-  outstanding = 0, priority = 0, retries = 0, backoff = 0, arrived = arrived,
-  failed = failed } do
+for name, value in pairs { first = 1, last = 1, retries = 0, backoff = 0,
+  arrived = arrived, failed = failed } do
   Future[name] = value
 end
 
@@ -74,14 +73,19 @@ end
 ---@param options table timeout, retries, backoff, priority
 ---@return moonfork.Future made
 function future.create(pool, f, package, header, options)
+  -- All that it will have in the end, as a table that grows is made anew.
   local self = setmetatable({ pool = pool, f = f, package = package,
-    header = header, timeout = options.timeout, priority = options.priority,
-    retries = options.retries, backoff = options.backoff,
+    header = header, is_future = true, priority = options.priority or 0,
     job = false, base = false, cost = false, worker = nil, state = nil,
-    value = nil, count = nil, next = nil, outstanding = nil }, Future)
+    value = nil, count = nil, next = 1, outstanding = 0, timeout = nil },
+    Future)
   self.job = self
   pool.jobs[self] = true
-  if self.timeout then
+  if options.retries then
+    self.retries, self.backoff = options.retries, options.backoff
+  end
+  if options.timeout then
+    self.timeout = options.timeout
     pool.timed = pool.timed + 1
     pool.settled = false
   end

@@ -285,8 +285,9 @@ local function submit(self, what, options, f, ...)
   if self.inline then return submit_inline(self, f, options, ...) end
   local package, err = core._pack("args", ...)
   if not package then error(err, 2) end
-  local made = future.create(self, found, package,
-    jobs.header_of(found, options.timeout ~= nil), options)
+  local header = options.timeout == nil and found.plain_header
+    or jobs.header_of(found, options.timeout ~= nil)
+  local made = future.create(self, found, package, header, options)
   if made.priority ~= 0 or self.has_priorities then
     self.has_priorities = true
     scheduler.make_way(self, made.priority)

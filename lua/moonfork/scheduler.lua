@@ -141,6 +141,8 @@ end
 ---when another worker is free sooner.
 ---@param pool table
 function scheduler.fill(pool)
+  local level = pool.level
+  if level.head > level.tail and not pool.levels[2] then return end
   while true do
     local job = rows.next_job(pool)
     local w = job and (team.find(pool) or job.is_future and team.next(pool))
@@ -170,6 +172,9 @@ end
 -- Some have nothing to do while another has tasks that it has not begun: half
 -- of these come back. What takes next to no time is left where it is.
 local function rebalance(pool)
+  local idle = #pool.idle
+  if idle == #pool.team then pool.is_ahead = false end
+  if idle == 0 or idle == #pool.team then return end
   local victim, left, time = find_victim(pool)
   if not victim then
     pool.is_ahead = false
@@ -190,9 +195,7 @@ end
 function scheduler.submit(pool, future)
   local level = pool.level
   -- Those that wait behind others come first.
-  if pool.is_ahead and #pool.idle > 0 and not pool.turning then
-    rebalance(pool)
-  end
+  if pool.is_ahead and not pool.turning then rebalance(pool) end
   local w = level.head > level.tail and not pool.levels[2]
     and not pool.turning and pool.inbox:_is_empty() and team.find(pool)
   if w then
@@ -254,7 +257,7 @@ local function turn(pool, suspicious)
   if messages > 0 and pool.turns & 15 ~= 0 and pool.timed == 0
     and not pool.closed and #pool.later == 0 then
     scheduler.fill(pool)
-    if #pool.idle > 0 and #pool.team > 1 then rebalance(pool) end
+    rebalance(pool)
     return messages
   end
   local time = now()
@@ -266,7 +269,7 @@ local function turn(pool, suspicious)
   if #pool.forgotten > 0 then close_forgotten(pool) end
   if #pool.later > 0 then overseer.check_later(pool, time) end
   scheduler.fill(pool)
-  if #pool.idle > 0 and #pool.team > 1 then rebalance(pool) end
+  rebalance(pool)
   if pool.timed > 0 or pool.endings then
     overseer.check_timeouts(pool, time)
     scheduler.fill(pool) -- what came back
