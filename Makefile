@@ -218,6 +218,7 @@ bench-full: ## the same with all that takes long, and the curves, half an hour
 	$(MAKE) -j$(JOBS) all floor
 	./moonfork bench/run.lua --full --seconds 900
 	./moonfork bench/plain.lua
+	./moonfork bench/heaps.lua
 	bench/plot
 
 bench-plots: ## measure and draw the curves of docs/*.svg

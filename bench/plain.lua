@@ -39,6 +39,110 @@ program("binary_trees", function()
   return total + count(long)
 end)
 
+program("n_body", function()
+  local random, bodies = generator(3), {}
+  for i = 1, 5 do
+    bodies[i] = { x = random(100) / 10, y = random(100) / 10,
+      z = random(100) / 10, vx = 0.0, vy = 0.0, vz = 0.0, mass = i / 10 }
+  end
+  local function attract(a, b, time)
+    local x, y, z = a.x - b.x, a.y - b.y, a.z - b.z
+    local square = x * x + y * y + z * z + 0.01
+    local force = time / (square * math.sqrt(square))
+    local of_a, of_b = a.mass * force, b.mass * force
+    a.vx, a.vy, a.vz = a.vx - x * of_b, a.vy - y * of_b, a.vz - z * of_b
+    b.vx, b.vy, b.vz = b.vx + x * of_a, b.vy + y * of_a, b.vz + z * of_a
+  end
+  for _ = 1, 100000 do
+    for i = 1, #bodies do
+      for j = i + 1, #bodies do attract(bodies[i], bodies[j], 0.001) end
+    end
+    for _, body in ipairs(bodies) do
+      body.x = body.x + 0.001 * body.vx
+      body.y = body.y + 0.001 * body.vy
+      body.z = body.z + 0.001 * body.vz
+    end
+  end
+  return ("%.9f"):format(bodies[1].x + bodies[5].z)
+end)
+
+-- How often the first cards are turned round until a 1 lies on top; of all
+-- orders of 9 cards, the most.
+program("fannkuch", function()
+  local size <const>, most = 9, 0
+  local cards, turned = {}, {}
+  for i = 1, size do cards[i] = i end
+  local function turn()
+    local count = 0
+    table.move(cards, 1, size, 1, turned)
+    while turned[1] ~= 1 do
+      local first, last = 1, turned[1]
+      while first < last do
+        turned[first], turned[last] = turned[last], turned[first]
+        first, last = first + 1, last - 1
+      end
+      count = count + 1
+    end
+    if count > most then most = count end
+  end
+  local function permute(n)
+    if n == 1 then return turn() end
+    for i = 1, n do
+      permute(n - 1)
+      local other = n % 2 == 0 and i or 1
+      cards[n], cards[other] = cards[other], cards[n]
+    end
+  end
+  permute(size)
+  return most
+end)
+
+program("spectral_norm", function()
+  local size <const> = 300
+  local function entry(i, j)
+    local sum = i + j - 2
+    return 1.0 / (sum * (sum + 1) / 2 + i)
+  end
+  local function times(vector, at)
+    local result = {}
+    for i = 1, size do
+      local sum = 0.0
+      for j = 1, size do sum = sum + at(i, j) * vector[j] end
+      result[i] = sum
+    end
+    return result
+  end
+  local function transposed(i, j) return entry(j, i) end
+  local u, v = {}, nil
+  for i = 1, size do u[i] = 1.0 end
+  for _ = 1, 5 do
+    v = times(times(u, entry), transposed)
+    u = times(times(v, entry), transposed)
+  end
+  local uv, vv = 0.0, 0.0
+  for i = 1, size do uv, vv = uv + u[i] * v[i], vv + v[i] * v[i] end
+  return ("%.9f"):format(math.sqrt(uv / vv))
+end)
+
+-- How often each piece of 1 to 6 letters stands in a long text of four.
+program("k_nucleotide", function()
+  local random, letters, kinds = generator(11), {}, 0
+  for i = 1, 100000 do
+    local letter = random(97) % 4 + 1
+    letters[i] = ("ACGT"):sub(letter, letter)
+  end
+  local text = table.concat(letters)
+  for length = 1, 6 do
+    local counts = {}
+    for i = 1, #text - length + 1 do
+      local piece = text:sub(i, i + length - 1)
+      counts[piece] = (counts[piece] or 0) + 1
+    end
+    for _ in pairs(counts) do kinds = kinds + 1 end
+  end
+  return kinds
+end)
+
 program("strings", function()
   local total = 0
   for i = 1, 60 do
