@@ -20,6 +20,7 @@ local tables = dofile(here .. "table.lua")
 -- round is long, or hardly varies. one_cpu keeps all of its processes on one
 -- CPU, where nobody spins, and tells the programs so by their argument.
 local WORKLOADS <const> = {
+  { name = "program", rounds = 3 },
   { name = "start", rounds = 5 },
   { name = "queue_int" },
   { name = "queue_record" },
