@@ -17,6 +17,7 @@ local LOOK <const> = 0.02      -- seconds between looks for the dead
 local PATIENCE <const> = 0.001 -- before what looks quick is taken back
 local LARGEST <const> = 65536  -- tasks in a chunk
 local MOST_AT_ONCE <const> = 512 -- chunks that are sent together
+local MESSAGE <const> = 1000 -- tasks in a message: they stay in the caches
 local now = system.now
 
 -- ---- giving work ----
@@ -101,14 +102,13 @@ local function send_range(pool, w, job)
     from, to = job.ranges[first][1], job.ranges[first][2]
     items = to - from + 1
   end
-  local count, err = core._send(w.tasks, job.header, job.source, from, to,
-    not items and job.chunk or to - from + 1)
+  local size = items or job.chunk or MESSAGE
+  local count, err = core._send(w.tasks, job.header, job.source, from, to, size)
   if not count then return nil, err end
   job.outstanding = job.outstanding + last - first + 1
-  if job.chunk and not items and first + count * job.chunk <= last then
-    -- There was no room for all.
-    rows.give_back(pool, job, first + count * job.chunk, last)
-    last = first + count * job.chunk - 1
+  if not items and first + count * size <= last then -- no room for all
+    rows.give_back(pool, job, first + count * size, last)
+    last = first + count * size - 1
   end
   local cost = job.f.cost
   team.sent(w, { job = job, first = first, last = last, items = items },
