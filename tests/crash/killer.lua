@@ -9,6 +9,9 @@ local killer = {}
 
 local PAUSE <const> = 0.006 -- seconds between two kills, at most
 local PATIENCE <const> = 60 -- seconds without any progress: it hangs
+-- Kills in a round, at most: where processes start more slowly than they are
+-- killed, no round would ever end.
+local MOST <const> = 100
 
 local born = mp.Queue()
 local kills = mp.Value "i64"
@@ -43,9 +46,11 @@ local function work(parent, seed, spared)
   shell:setvbuf "no"
   math.randomseed(seed)
   local victims, latest = {}, 0
+  local begun, left = 0, MOST -- a round, and the kills that it has left
   spared[mp.current_process().pid] = true
   local function kill(pid)
     if not lives(pid) then return end
+    left = left - 1
     kills:add(1) -- before: nobody can see more deaths than this says
     shell:write(("kill -9 %d 2>/dev/null\n"):format(pid))
   end
@@ -57,7 +62,10 @@ local function work(parent, seed, spared)
       if one and one[2] > latest then victims, latest = {}, one[2] end
       if one and one[2] == latest then victims[#victims + 1] = one[1] end
     until not one
-    if young.value == 1 then
+    if round.value ~= begun then begun, left = round.value, MOST end
+    if left == 0 then
+      victims = {} -- those of this round are safe from now on
+    elseif young.value == 1 then
       local child = find_child(parent, spared)
       if child then kill(child) end
     elseif #victims > 0 and latest == round.value then
