@@ -176,6 +176,7 @@ struct sending {
   lua_Integer first, last; /* inputs of the message in hand */
   lua_Integer at;          /* the one in hand */
   lua_Integer end;         /* the last of all messages */
+  int together;            /* their results may wait for one another */
 };
 
 static struct queue *check_queue(lua_State *L)
@@ -239,7 +240,8 @@ static int encode_chunk(lua_State *L)
   struct message_head head = *sending->head;
   head.index = (uint64_t)sending->first;
   head.count = (uint64_t)(sending->last - sending->first + 1);
-  if (sending->last < sending->end) head.flags |= CHUNK_MORE;
+  if (sending->together && sending->last < sending->end)
+    head.flags |= CHUNK_MORE;
   frame_add_bytes(L, &head, sizeof head, out);
   sending->at = sending->first;
   while (sending->at <= sending->last) {
@@ -276,8 +278,9 @@ static int add_chunks(lua_State *L, struct sending *sending, lua_Integer size)
   return status;
 }
 
-/* send(queue, header, list, first, last, size): chunks of `size` inputs each,
-   at once. Gives how many, or nil and an error. */
+/* send(queue, header, list, first, last, size, together): chunks of `size`
+   inputs each, at once; `together`: so may their results come. Gives how many,
+   or nil and an error. */
 int lpool_send(lua_State *L)
 {
   struct queue *queue = check_queue(L);
@@ -286,6 +289,7 @@ int lpool_send(lua_State *L)
   sending.first = luaL_checkinteger(L, 4);
   sending.end = luaL_checkinteger(L, 5);
   lua_Integer size = luaL_checkinteger(L, 6);
+  sending.together = lua_toboolean(L, 7);
   luaL_argcheck(L, size > 0, 6, "must be positive");
   parcel_begin(&sending.parcel);
   if (add_chunks(L, &sending, size) != LUA_OK) {

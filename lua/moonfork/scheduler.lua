@@ -103,7 +103,9 @@ local function send_range(pool, w, job)
     items = to - from + 1
   end
   local size = items or job.chunk or MESSAGE
-  local count, err = core._send(w.tasks, job.header, job.source, from, to, size)
+  -- Who iterates is not to wait for a slow task behind those that are done.
+  local count, err = core._send(w.tasks, job.header, job.source, from, to, size,
+    not job.is_stream)
   if not count then return nil, err end
   job.outstanding = job.outstanding + last - first + 1
   if not items and first + count * size <= last then -- no room for all

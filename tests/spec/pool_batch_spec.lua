@@ -81,6 +81,28 @@ describe("chunks that are sent together", function()
     assert.is_true(furthest <= 4 * 2 * 5)
   end)
 
+  it("keep no result of an iteration back behind a slow task", function()
+    local pool <close> = mp.Pool(1)
+    local go = mp.Event()
+    local function f(x)
+      if x == 5 then go:wait(20) end
+      return 2 * x
+    end
+    local quick = {}
+    for i = 1, 2000 do quick[i] = i % 5 end
+    for _ = 1, 3 do pool:map(f, quick) end
+    local taken = 0
+    for i, r in pool:imap(f, numbers(8), { chunk = 1, ahead = 100 }) do
+      taken = taken + 1
+      assert.equal(2 * i, r)
+      -- Told of in a message, not found after a second by looking at a worker
+      -- that is late: that counts its tasks when it sends.
+      if i == 1 then assert.is_true(pool:stats()[1].tasks > 6000) end
+      if i == 4 then go:set() end
+    end
+    assert.equal(8, taken)
+  end)
+
   it("raise for an input that cannot be sent, and lose nothing", function()
     local pool <close> = mp.Pool(2)
     warm(pool, double)
