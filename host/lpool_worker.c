@@ -1,9 +1,11 @@
 /* lpool_worker.c - a worker of a pool: takes tasks, runs them, answers.
-   Layer 4. One task after the other, in the order in which they were sent; each
-   under lua_pcall, so nothing that a task raises ends the worker. Results that
+   Layer 4. One task after the other, in the order in which they were sent;
+   those of a chunk under one lua_pcall, which is entered again behind a task
+   that has failed, so nothing that a task raises ends the worker. Results that
    are small are kept in the worker's record, one store each, and put on the
-   queue of results at the end of a chunk, when the record is full, or when a
-   millisecond or so has passed; so a worker that is killed has lost none.
+   queue of results at the end of a chunk (of the last, where several were sent
+   together), when the record is full, or when a millisecond or so has passed;
+   so a worker that is killed has lost none.
    SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
