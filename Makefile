@@ -53,7 +53,12 @@ FOR_MAIN   = main prompt
 FOR_MODULE = module
 SHARED     = $(filter-out $(FOR_MAIN) $(FOR_MODULE),$(STEMS))
 
-OBJECTS = $(patsubst %,$(OUT)/obj/%.o,$(filter-out $(FOR_MODULE),$(STEMS)))
+# Behind all others those that have large static memory, so that what a child
+# writes to of the rest's is in one page and not on both sides of that.
+FIRST   = slot parcel
+LARGE   = process target luaheap_arena
+ORDERED = $(FIRST) $(filter-out $(FIRST) $(LARGE),$(STEMS)) $(LARGE)
+OBJECTS = $(patsubst %,$(OUT)/obj/%.o,$(filter-out $(FOR_MODULE),$(ORDERED)))
 PARTS   = $(SHARED:%=$(OUT)/obj/%.o)
 PIC     = $(patsubst %,$(OUT)/pic/%.o,$(filter-out $(FOR_MAIN),$(STEMS)))
 

@@ -4,9 +4,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -29,9 +29,11 @@
 #define LINE_BUFFERED 0x200   /* glibc's _IO_LINE_BUF, as of __flbf */
 #define COMMAND 8             /* arguments of a command, at most */
 #define NAME_SIZE 48          /* of a slot's name in one of them */
-#define POLLED 64             /* children that are looked at in one call */
+#define SOME 8                /* children that each start looks at */
 
-static struct child *running;
+/* Those that run, the last one first; those that have ended and that nobody has
+   waited for; the one of the former that is looked at next. */
+static struct child *running, *ended, *next_look;
 static const char *const *command;
 static const char *last_argument;
 static const char generator; /* key of the registry: math.random */
@@ -88,28 +90,45 @@ void child_abandon(struct child *child)
 
 void child_write_lines(void)
 {
-  static char lines[OUTPUT_SIZE];
+  static char *lines; /* for good: the file may be used to the very end */
   if (stdout->_flags & LINE_BUFFERED) return;
-  setvbuf(stdout, lines, _IOLBF, sizeof lines);
+  if (lines == NULL) lines = malloc(OUTPUT_SIZE);
+  setvbuf(stdout, lines, _IOLBF, lines ? OUTPUT_SIZE : 0);
 }
 
 void child_flush(void)
 {
   static int lines;
   fflush(NULL);
-  if (!lines) child_write_lines();
+  if (lines) return;
   lines = 1;
+  child_write_lines();
 }
 
-void child_started(struct child *child, pid_t pid, int pidfd)
+static void link_child(struct child *child, struct child **list)
+{
+  child->next = *list;
+  child->link = list;
+  if (*list) (*list)->link = &child->next;
+  *list = child;
+}
+
+/* Takes it out of the list that it is in. */
+static void unlink_child(struct child *child)
+{
+  if (child->link == NULL) return;
+  if (next_look == child) next_look = child->next;
+  *child->link = child->next;
+  if (child->next) child->next->link = child->link;
+  child->link = NULL;
+}
+
+void child_started(struct child *child, pid_t pid)
 {
   child->pid = pid;
-  child->pidfd = pidfd;
+  child->pidfd = -1;
   atomic_store(&slot_at(child->slot)->pid, (uint32_t)pid);
-  child->next = running;
-  child->link = &running;
-  if (running) running->link = &child->next;
-  running = child;
+  link_child(child, &running);
 }
 
 void child_set_command(const char *const *arguments, const char *last)
@@ -138,26 +157,17 @@ int child_spawn(struct child *child, int fd)
 {
   char last[strlen(last_argument) + NAME_SIZE];
   const char *arguments[COMMAND];
-  int count = 0, pidfd;
+  int count = 0;
   pid_t pid;
   for (; command[count]; count++) arguments[count] = command[count];
   name_slot(child, last, sizeof last);
   arguments[count] = last;
   arguments[count + 1] = NULL;
   child_flush();
-  int rc = process_spawn((char *const *)(uintptr_t)arguments, heap_fd(), fd,
-                         &pid, &pidfd);
-  if (rc == 0) child_started(child, pid, pidfd);
+  int rc =
+      process_spawn((char *const *)(uintptr_t)arguments, heap_fd(), fd, &pid);
+  if (rc == 0) child_started(child, pid);
   return rc;
-}
-
-/* Takes the child out of the list of those that run. */
-static void unlink_child(struct child *child)
-{
-  if (child->link == NULL) return;
-  *child->link = child->next;
-  if (child->next) child->next->link = child->link;
-  child->link = NULL;
 }
 
 /* Gives back what orphans held that have ended. One that was `killed`, as they
@@ -179,7 +189,7 @@ static void reap(const struct child *child)
 /* Waits for the end, then reaps. */
 static int take_end(struct child *child, int64_t deadline)
 {
-  int rc = process_wait(child->pidfd, deadline, &child->exitcode);
+  int rc = process_wait(child->pid, deadline, &child->exitcode);
   if (rc == -ECHILD)
     child->exitcode = CHILD_UNKNOWN;
   else if (rc != 0)
@@ -193,60 +203,88 @@ static int take_end(struct child *child, int64_t deadline)
 int child_wait(struct child *child, int64_t deadline)
 {
   int rc = child->ended ? 0 : take_end(child, deadline);
+  if (rc != 0) return rc;
+  unlink_child(child);
   /* Many may end and be kept for their results: not one descriptor each. */
-  if (rc == 0 && !child->watched) {
+  if (!child->watched) {
     fdio_close(child->pidfd);
     child->pidfd = -1;
   }
-  return rc;
+  return 0;
 }
 
-/* A forkserver, which no script has started. */
-static int is_server(const struct child *child)
+/* Reaps it if it has ended. What runs in its slot for certain is not asked for.
+   The end of a forkserver, which no script has started, is noticed by its
+   use. */
+static void look(struct child *child)
 {
-  return (slot_at(child->slot)->flags & SLOT_SERVER) != 0;
+  if (slot_runs(child->slot, child->generation)) return;
+  if (slot_at(child->slot)->flags & SLOT_SERVER) return;
+  if (take_end(child, CLOCK_PAST) == 0) link_child(child, &ended);
 }
 
-/* Looks at children from `next` on, some of them. Gives the first of the
-   others. */
-static struct child *reap_some(struct child *next)
+void child_reap_some(void)
 {
-  struct child *some[POLLED];
-  struct pollfd polls[POLLED];
-  nfds_t count = 0;
-  for (; next && count < POLLED; next = next->next) {
-    if (is_server(next)) continue; /* whose end is noticed by its use */
-    some[count] = next;
-    polls[count++] = (struct pollfd){.fd = next->pidfd, .events = POLLIN};
+  for (int i = 0; i < SOME; i++) {
+    struct child *child = next_look ? next_look : running;
+    if (child == NULL) break;
+    next_look = child->next;
+    look(child);
+    if (next_look == NULL) break;
   }
-  int ready = poll(polls, count, 0);
-  for (nfds_t i = 0; i < count && ready > 0; i++)
-    if (polls[i].revents) take_end(some[i], CLOCK_PAST);
-  return next;
+  /* Of those that ended before, some may have lived on for a moment. */
+  if (slot_self && slot_self->orphans) reap_orphans(0);
 }
 
 void child_reap_ended(void)
 {
-  for (struct child *next = running; next;) next = reap_some(next);
-  /* Of those that ended before, some may have lived on for a moment. */
+  for (struct child *child = running, *next; child; child = next) {
+    next = child->next;
+    look(child);
+  }
   if (slot_self && slot_self->orphans) reap_orphans(0);
+}
+
+struct child *child_next_ended(lua_State *L)
+{
+  struct child *child = ended;
+  while (child && !child_is_of(child, L)) child = child->next;
+  return child;
+}
+
+int child_is_of(const struct child *child, lua_State *L)
+{
+  return child->home == home_of(L);
+}
+
+int child_open_pidfd(struct child *child)
+{
+  if (child->pidfd >= 0) return child->pidfd;
+  int fd = child->ended ? -ESRCH : process_open_child(child->pid);
+  if (fd == -ESRCH) {
+    fd = fdio_reserve();
+    if (fd == 0) fd = eventfd(1, EFD_CLOEXEC);
+    fd = fd < 0 ? -errno : fdio_keep(fd);
+  }
+  if (fd >= 0) child->pidfd = fd;
+  return fd;
 }
 
 int child_watch(struct child *child)
 {
   child->watched = 1;
-  if (child->pidfd >= 0) return child->pidfd;
-  int rc = fdio_reserve();
-  if (rc != 0) return rc;
-  int ready = eventfd(1, EFD_CLOEXEC);
-  if (ready < 0) return -errno;
-  child->pidfd = fdio_keep(ready);
-  return ready;
+  return child_open_pidfd(child);
+}
+
+int child_signal(const struct child *child, int signal)
+{
+  return child->ended ? 0 : process_signal(child->pid, signal);
 }
 
 void child_free(struct child *child)
 {
   if (child->slot == 0) return;
+  unlink_child(child);
   fdio_close(child->pidfd);
   child->pidfd = -1;
   object_free_slot(child->slot);
@@ -258,23 +296,23 @@ struct child *child_first(void)
   return running;
 }
 
-int child_pidfd(uint64_t slot, uint64_t generation)
+struct child *child_find(uint64_t slot, uint64_t generation)
 {
-  for (const struct child *child = running; child; child = child->next)
-    if (child->slot == slot && child->generation == generation)
-      return child->pidfd;
-  return -1;
+  struct child *child = running;
+  while (child && (child->slot != slot || child->generation != generation))
+    child = child->next;
+  return child;
 }
 
 void child_forget_all(void)
 {
-  running = NULL;
+  running = ended = next_look = NULL;
 }
 
 static int is_daemon(const struct child *child)
 {
-  unsigned ended = SLOT_DAEMON | SLOT_SERVER | SLOT_WORKER;
-  return (slot_at(child->slot)->flags & ended) != 0;
+  unsigned any = SLOT_DAEMON | SLOT_SERVER | SLOT_WORKER;
+  return (slot_at(child->slot)->flags & any) != 0;
 }
 
 /* The first from `child` on that the state known by `home` has started, or
@@ -301,7 +339,7 @@ static void signal_all(int signal, const void *home)
 {
   for (struct child *child = skip_to(running, home); child;
        child = skip_to(child->next, home))
-    process_signal(child->pidfd, signal);
+    child_signal(child, signal);
 }
 
 /* Waits for all until the deadline. */

@@ -1,7 +1,7 @@
 /* child.h - the children of this process, seen from here.
-   Layer 3. A child is started with a slot of its own, held by pidfd, waited
-   for, and reaped: what it held in the shared heap is given back. What it does
-   over there is target.h.
+   Layer 3. A child is started with a slot of its own, waited for, and reaped:
+   what it held in the shared heap is given back. What it does over there is
+   target.h.
    SPDX-License-Identifier: MIT */
 #ifndef MOONFORK_CHILD_H
 #define MOONFORK_CHILD_H
@@ -20,12 +20,13 @@ struct child {
   uint64_t generation; /* of the slot */
   uint64_t owner;      /* the slot of the process whose child it is */
   const void *home;    /* what the state that started it is known by */
+  int64_t kept;        /* for that state: where it keeps it; 0: it does not */
   pid_t pid;
-  int pidfd;   /* once it has ended: -1, unless somebody watches it */
-  int watched; /* its descriptor was given out */
+  int pidfd;   /* -1 until somebody waits for it together with others */
+  int watched; /* its descriptor was given out: it stays open */
   int ended;
   int exitcode;               /* once it has ended */
-  struct child *next, **link; /* those that run; or NULL */
+  struct child *next, **link; /* those that run, or that have ended unseen */
 };
 
 /* Notes the generator of random numbers of the state. Once for each state. */
@@ -52,7 +53,7 @@ void child_set_command(const char *const *arguments, const char *last);
 int child_has_command(void);
 
 /* The child runs now, as `pid`; it counts among this process's children. */
-void child_started(struct child *child, pid_t pid, int pidfd);
+void child_started(struct child *child, pid_t pid);
 
 /* From now on this process writes whole lines to standard output, in one go
    unless they are longer than 64 KiB. */
@@ -63,18 +64,36 @@ void child_write_lines(void);
    its children do not mix. */
 void child_flush(void);
 
-/* Waits for the end, then reaps. 0, -ETIMEDOUT or -EINTR. */
+/* Waits for the end, then reaps. 0, -ETIMEDOUT, -EINTR, or -errno when there is
+   no descriptor to wait with until the deadline. */
 int child_wait(struct child *child, int64_t deadline);
 
-/* Reaps the children that have ended, and their orphans; in a few system calls.
-   What others wait for may hang on that: an end of a pipe that one of them held
-   in a place of which only it knew. Their descriptors stay open until
-   child_wait. */
+/* Reaps the children that have ended, and their orphans. What others wait for
+   may hang on that: an end of a pipe that one of them held in a place of which
+   only it knew. Costs a look at a word for each that runs. */
 void child_reap_ended(void);
 
+/* The same, but looks at a few of those that run only, at others each time:
+   what each start can afford, however many there are. */
+void child_reap_some(void);
+
+/* A child that was reaped by the two above, and was started by the state known
+   by `L`; child_wait, which takes it off their list, was not called yet. NULL:
+   there is none. */
+struct child *child_next_ended(lua_State *L);
+
+/* Whether it was started by that state. */
+int child_is_of(const struct child *child, lua_State *L);
+
 /* A descriptor that is readable once the child has ended, also when that was
-   long ago; closed by child_free. -errno. */
+   long ago; child_wait closes it at the end. -errno. */
+int child_open_pidfd(struct child *child);
+
+/* The same to be given out: it stays open until child_free. */
 int child_watch(struct child *child);
+
+/* Sends it a signal, unless it has ended. 0 or -errno. */
+int child_signal(const struct child *child, int signal);
 
 /* Frees the slot of a child that has ended, and its descriptor. */
 void child_free(struct child *child);
@@ -83,8 +102,8 @@ void child_free(struct child *child);
    not among them. */
 struct child *child_first(void);
 
-/* The pidfd of the running child that has that slot; -1: there is none. */
-int child_pidfd(uint64_t slot, uint64_t generation);
+/* The running child that has that slot; NULL: there is none. */
+struct child *child_find(uint64_t slot, uint64_t generation);
 
 /* In a child: none of the parent's children are its own. */
 void child_forget_all(void);

@@ -167,8 +167,7 @@ unsigned connection_owners(struct connection *connection,
 int connection_open_owner(const struct connection_peer *owner)
 {
   pid_t pid = (pid_t)atomic_load(&slot_at(owner->slot)->pid);
-  int fd = pid ? fdio_reserve() : -ESRCH;
-  if (fd == 0) fd = process_open(pid);
+  int fd = pid ? process_open(pid) : -ESRCH;
   if (fd >= 0 && !slot_lives(owner->slot, owner->generation)) {
     fdio_close(fd);
     fd = -ESRCH;

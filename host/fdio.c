@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -90,13 +89,19 @@ static int null_device(void)
   return null;
 }
 
+/* Negative: there is no descriptor left. */
+static int take_one(void)
+{
+  int null = null_device();
+  return null < 0 ? null : fcntl(null, F_DUPFD_CLOEXEC, 0);
+}
+
 int fdio_reserve(void)
 {
-  null_device();
-  int fd = eventfd(0, EFD_CLOEXEC);
+  int fd = take_one();
   if (fd < 0) {
     int rc = -errno;
-    if (rc == -EMFILE && raise_limit() == 0) fd = eventfd(0, EFD_CLOEXEC);
+    if (rc == -EMFILE && raise_limit() == 0) fd = take_one();
     if (fd < 0) return rc;
   }
   close(fd);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -47,7 +46,7 @@ static struct {
 static void drop_server(void)
 {
   fdio_close(server.socket);
-  process_signal(server.child.pidfd, SIGKILL);
+  child_signal(&server.child, SIGKILL);
   while (child_wait(&server.child, CLOCK_FOREVER) == -EINTR) continue;
   child_free(&server.child);
 }
@@ -125,6 +124,8 @@ int forkserver_start(lua_State *L, struct child *child, int preload)
 {
   int pid = -EPIPE;
   preload = lua_absindex(L, preload);
+  int none = fdio_reserve(); /* to wait for the child until a deadline */
+  if (none != 0) return none;
   child_flush();
   for (int tries = 0; pid == -EPIPE && tries < 3; tries++) {
     int rc = open_server(L, preload);
@@ -133,13 +134,7 @@ int forkserver_start(lua_State *L, struct child *child, int preload)
   }
   if (pid == -ECANCELED) return LUA_ERRRUN;
   if (pid < 0) return pid;
-  int pidfd = process_open(pid);
-  if (pidfd < 0) {
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    return pidfd;
-  }
-  child_started(child, pid, pidfd);
+  child_started(child, pid);
   return 0;
 }
 

@@ -83,8 +83,7 @@ int futex_wake(_Atomic uint32_t *word, int count)
   return woken > 0 ? (int)woken : 0;
 }
 
-/* CPUs that this process may run on; asked for once. */
-static int count_cpus(void)
+int futex_cpus(void)
 {
   static PER_PROCESS int cpus;
   if (cpus == 0) {
@@ -96,7 +95,7 @@ static int count_cpus(void)
 
 int futex_spin(_Atomic uint32_t *word, uint32_t seen, int patient)
 {
-  if (count_cpus() < 2) return 0;
+  if (futex_cpus() < 2) return 0;
   for (int i = 0; patient && i < PATIENCE; i++) futex_pause();
   int64_t end = clock_now() + SPIN_NS;
   do {

@@ -37,6 +37,10 @@ int futex_wait_any(const struct futex_word *words, unsigned count,
 /* Wakes up to `count` sleepers; returns how many were woken. */
 int futex_wake(_Atomic uint32_t *word, int count);
 
+/* CPUs that this process may run on. Asked for once: a child need not ask when
+   its parent has. */
+int futex_cpus(void);
+
 /* Spins for a few microseconds while *word == seen; `patient`: looks after most
    of a microsecond only, so that the other side gets ahead and the word's line
    of cache does not change hands for every message. 1: it has changed. 0: it

@@ -250,14 +250,14 @@ static void unwatch(struct waitable_source *source)
   source->fd_count = source->opened = 0;
 }
 
-/* Adds the pidfd of an owner; a child's is there already. 0 or -errno. */
+/* Adds the pidfd of an owner; a child's stays open. 0 or -errno. */
 static int watch_owner(struct waitable_source *source,
                        const struct connection_peer *owner)
 {
-  int own = child_pidfd(owner->slot, owner->generation);
-  int fd = own < 0 ? connection_open_owner(owner) : own;
+  struct child *own = child_find(owner->slot, owner->generation);
+  int fd = own ? child_open_pidfd(own) : connection_open_owner(owner);
   if (fd <= 0) return fd;
-  if (own < 0) source->opened |= 1u << source->fd_count;
+  if (own == NULL) source->opened |= 1u << source->fd_count;
   source->fds[source->fd_count++] = fd;
   return 0;
 }

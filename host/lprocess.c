@@ -1,6 +1,7 @@
-/* lprocess.c - moonfork.core.process: starting and holding children.
+/* lprocess.c - moonfork.core.process: making and holding children.
    Layer 4. Registers the metatable moonfork.Process; lua/moonfork/process.lua
-   checks the options and turns what a child left into results and errors.
+   checks the options and turns what a child left into results and errors. How
+   they are started is in lprocess_start.c.
    SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <lauxlib.h>
@@ -10,68 +11,20 @@
 #include "bindings.h"
 #include "child.h"
 #include "clock.h"
-#include "end.h"
-#include "forkserver.h"
-#include "hooks.h"
 #include "interrupt.h"
+#include "lprocess.h"
 #include "lsupport.h"
-#include "object.h"
 #include "outcome.h"
-#include "process.h"
-#include "reach.h"
 #include "slot.h"
-#include "target.h"
 #include "waitable.h"
 
-#define TYPE "moonfork.Process"
-
-enum method { METHOD_FORK, METHOD_SPAWN, METHOD_FORKSERVER };
-static const char *const methods[] = {"fork", "spawn", "forkserver", NULL};
-
-/* What `process` is doing; ENDED is in child.ended. */
-enum state { STATE_NEW, STATE_STARTED, STATE_CLOSED };
-
-struct process {
-  struct child child; /* first: the list of children leads here */
-  enum state state;
-  enum method method;
-  int daemon;
-  int worker; /* of a pool */
-  char name[SLOT_NAME];
-};
-
-static const char running; /* key of the registry: child -> userdata */
-static const char preload; /* likewise: modules that a forkserver loads */
+static lua_Integer unnamed; /* processes that got a number for a name */
 
 /* ---- helpers ---- */
 
-/* Pushes the table that keeps the userdata of running children. */
-static void push_running(lua_State *L)
+struct process *lprocess_check(lua_State *L)
 {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &running) == LUA_TTABLE) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &running);
-}
-
-/* Keeps the userdata at `index` while its child runs, or no longer. */
-static void keep(lua_State *L, const struct process *process, int index,
-                 int yes)
-{
-  index = lua_absindex(L, index);
-  push_running(L);
-  if (yes)
-    lua_pushvalue(L, index);
-  else
-    lua_pushnil(L);
-  lua_rawsetp(L, -2, process);
-  lua_pop(L, 1);
-}
-
-static struct process *check_process(lua_State *L)
-{
-  return luaL_checkudata(L, 1, TYPE);
+  return luaL_checkudata(L, 1, LPROCESS_TYPE);
 }
 
 /* NULL, or what a process is that was not started here, pushed. */
@@ -91,19 +44,23 @@ static const char *find_problem(lua_State *L, const struct process *process)
 /* A process that was started here. */
 static struct process *check_started(lua_State *L)
 {
-  struct process *process = check_process(L);
+  struct process *process = lprocess_check(L);
   const char *problem = find_problem(L, process);
   if (problem) luaL_error(L, "%s", problem);
   return process;
 }
 
-/* Waits for the end; raises for an interrupt. 0 or -ETIMEDOUT. */
+/* Waits for the end; raises for an interrupt, and when the system refuses what
+   that takes. 0 or -ETIMEDOUT. */
 static int wait_for(lua_State *L, struct process *process, int64_t deadline)
 {
   int rc;
   while ((rc = child_wait(&process->child, deadline)) == -EINTR)
     interrupt_check(L);
-  if (rc == 0) keep(L, process, 1, 0);
+  if (rc == 0)
+    lprocess_let_go(L, &process->child);
+  else if (rc != -ETIMEDOUT)
+    lsupport_fail(L, "cannot wait for a process: pidfd_open", rc);
   return rc;
 }
 
@@ -111,23 +68,28 @@ static int wait_for(lua_State *L, struct process *process, int64_t deadline)
 static int has_ended(lua_State *L, struct process *process)
 {
   struct child *child = &process->child;
-  if (child->ended && child->pidfd < 0) return 1;
+  if (child->ended && child->link == NULL) return 1;
   if (process->state == STATE_NEW || child->owner != slot_self_at)
     return child->ended;
   if (child_wait(child, CLOCK_PAST) != 0) return 0;
-  keep(L, process, 1, 0);
+  lprocess_let_go(L, child);
   return 1;
 }
 
 static const char *find_source(lua_State *L, int index,
                                struct waitable_source *source)
 {
-  struct process *process = luaL_testudata(L, index, TYPE);
+  struct process *process = luaL_testudata(L, index, LPROCESS_TYPE);
   if (process == NULL) return "not a process";
   source->object = process;
-  if (!process->child.ended)
-    source->fds[source->fd_count++] = process->child.pidfd;
-  return find_problem(L, process);
+  const char *problem = find_problem(L, process);
+  if (problem || process->child.ended) return problem;
+  int fd = child_open_pidfd(&process->child);
+  if (fd < 0)
+    return lua_pushfstring(L, "process '%s' gets no descriptor: %s",
+                           process->name, strerror(-fd));
+  source->fds[source->fd_count++] = fd;
+  return NULL;
 }
 
 static int is_ready(lua_State *L, const struct waitable_source *source)
@@ -137,29 +99,27 @@ static int is_ready(lua_State *L, const struct waitable_source *source)
 
 static const struct waitable waitable = {find_source, is_ready, NULL, NULL};
 
-/* Reaps the children that have ended. Those that nobody asks for are kept no
-   more. */
-static void reap_ended(lua_State *L)
+/* ---- making ---- */
+
+/* "Process-1" and so on. Without the C library's printf, whose large frames are
+   pages to be copied between two starts. */
+static void make_name(char *name)
 {
-  child_reap_ended();
-  push_running(L);
-  lua_pushnil(L);
-  while (lua_next(L, -2)) {
-    struct process *process = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    if (process->child.ended) has_ended(L, process);
-  }
-  lua_pop(L, 1);
+  static const char before[] = "Process-";
+  char digits[24], *digit = digits;
+  for (lua_Integer left = ++unnamed; left; left /= 10)
+    *digit++ = (char)('0' + left % 10);
+  memcpy(name, before, sizeof before - 1);
+  for (name += sizeof before - 1; digit > digits;) *name++ = *--digit;
+  *name = '\0';
 }
 
-/* ---- making and starting ---- */
-
-/* new(name, daemon, method, start): `start` is the table with target, args,
-   count, keep and worker. */
+/* new(name, daemon, method, start): without a name it gets a number; `start` is
+   the table with target, args, count, keep and worker. */
 static int l_new(lua_State *L)
 {
-  const char *name = luaL_checkstring(L, 1);
-  int method = luaL_checkoption(L, 3, NULL, methods);
+  const char *name = luaL_optstring(L, 1, NULL);
+  int method = luaL_checkoption(L, 3, NULL, lprocess_methods);
   luaL_checktype(L, 4, LUA_TTABLE);
   struct process *process = lua_newuserdatauv(L, sizeof *process, 1);
   memset(process, 0, sizeof *process);
@@ -169,121 +129,14 @@ static int l_new(lua_State *L)
   process->worker = lua_toboolean(L, -1);
   lua_pop(L, 1);
   process->child.pidfd = -1;
-  strncpy(process->name, name, SLOT_NAME - 1);
-  luaL_setmetatable(L, TYPE);
+  if (name)
+    strncpy(process->name, name, SLOT_NAME - 1);
+  else
+    make_name(process->name);
+  luaL_setmetatable(L, LPROCESS_TYPE);
   lua_pushvalue(L, 4);
   lua_setiuservalue(L, -2, 1);
   return 1;
-}
-
-/* Pushes target and arguments; the number of arguments is returned. */
-static int push_call(lua_State *L)
-{
-  lua_getiuservalue(L, 1, 1);
-  int start = lua_gettop(L);
-  lua_getfield(L, start, "count");
-  int count = (int)lua_tointeger(L, -1);
-  lua_getfield(L, start, "target");
-  lua_getfield(L, start, "args");
-  int args = lua_gettop(L);
-  luaL_checkstack(L, count + LUA_MINSTACK, "too many arguments");
-  lua_pushvalue(L, args - 1);
-  for (int i = 1; i <= count; i++) lua_rawgeti(L, args, i);
-  return count;
-}
-
-/* Writes the start block and starts a fresh interpreter with it. */
-static int start_fresh(lua_State *L, struct process *process, uint64_t ticket)
-{
-  if (!child_has_command()) {
-    lua_pushfstring(L,
-                    "cannot start process '%s': this program is, by its name, "
-                    "no Lua interpreter; use fork instead of %s",
-                    process->name, methods[process->method]);
-    return LUA_ERRRUN;
-  }
-  lua_getiuservalue(L, 1, 1);
-  int rc = target_write_start(L, process->child.slot, -1, ticket);
-  if (rc != 0) return rc;
-  if (process->method == METHOD_SPAWN) return child_spawn(&process->child, -1);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &preload);
-  return forkserver_start(L, &process->child, -1);
-}
-
-static void check_startable(lua_State *L, const struct process *process)
-{
-  if (process->state != STATE_NEW)
-    luaL_error(L, "process '%s' was already %s; make a new one", process->name,
-               process->state == STATE_CLOSED ? "closed" : "started");
-  if (hooks_are_running())
-    luaL_error(L, "process '%s': a hook of a module in C may start none",
-               process->name);
-  if (slot_self && (slot_self->flags & SLOT_DAEMON))
-    luaL_error(L,
-               "a daemon may not have children; start process '%s' from "
-               "one that is no daemon",
-               process->name);
-}
-
-/* Undoes what was begun, then raises what went wrong. */
-static void fail_start(lua_State *L, struct process *process, int rc)
-{
-  child_abandon(&process->child);
-  keep(L, process, 1, 0);
-  if (rc > 0) lsupport_raise(L, 1);
-  lsupport_fail(L,
-                lua_pushfstring(L, "cannot start process '%s': %s",
-                                process->name, methods[process->method]),
-                rc);
-}
-
-/* Whether the ends of pipes that the child gets stay here too. */
-static int keeps_ends(lua_State *L)
-{
-  lua_getiuservalue(L, 1, 1);
-  lua_getfield(L, -1, "keep");
-  int yes = lua_toboolean(L, -1);
-  lua_pop(L, 2);
-  return yes;
-}
-
-static int l_start(lua_State *L)
-{
-  struct process *process = check_process(L);
-  check_startable(L, process);
-  lua_settop(L, 1);
-  reap_ended(L);
-  uint64_t ticket = end_ticket();
-  int arguments = process->method == METHOD_FORK ? push_call(L) : 0;
-  if (process->method == METHOD_FORK && end_any())
-    reach_mark(L, arguments + 1, ticket);
-  keep(L, process, 1, 1);
-  int rc = child_prepare(L, &process->child, process->name,
-                         process->daemon   ? SLOT_DAEMON
-                         : process->worker ? SLOT_WORKER
-                                           : 0);
-  if (rc != 0) {
-    keep(L, process, 1, 0);
-    lsupport_fail(L, "cannot start a process: shared memory", rc);
-  }
-  rc = process->method == METHOD_FORK
-           ? target_fork(L, &process->child, arguments, ticket)
-           : start_fresh(L, process, ticket);
-  if (rc != 0) fail_start(L, process, rc);
-  process->state = STATE_STARTED;
-  if (end_any() && !keeps_ends(L)) end_part(ticket, process->name);
-  lua_pushnil(L);
-  lua_setiuservalue(L, 1, 1);
-  lua_settop(L, 1);
-  return 1;
-}
-
-static int l_set_preload(lua_State *L)
-{
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &preload);
-  return 0;
 }
 
 /* identity(process): what moonfork.core.system.lives knows it by. */
@@ -308,7 +161,7 @@ static int l_join(lua_State *L)
 
 static int l_is_alive(lua_State *L)
 {
-  struct process *process = check_process(L);
+  struct process *process = lprocess_check(L);
   int is_ours = process->child.owner == slot_self_at;
   lua_pushboolean(
       L, process->state == STATE_STARTED && is_ours && !has_ended(L, process));
@@ -318,8 +171,7 @@ static int l_is_alive(lua_State *L)
 static int send_signal(lua_State *L, int signal)
 {
   struct process *process = check_started(L);
-  int rc =
-      process->child.ended ? 0 : process_signal(process->child.pidfd, signal);
+  int rc = child_signal(&process->child, signal);
   if (rc != 0) lsupport_fail(L, "cannot send a signal", rc);
   return 0;
 }
@@ -341,7 +193,7 @@ static int l_kill(lua_State *L)
 
 static int l_close(lua_State *L)
 {
-  struct process *process = check_process(L);
+  struct process *process = lprocess_check(L);
   if (process->state == STATE_STARTED && process->child.owner == slot_self_at) {
     if (!has_ended(L, process))
       luaL_error(L, "process '%s' still runs; join or terminate it first",
@@ -401,7 +253,7 @@ static int push_property(lua_State *L, struct process *process, const char *key)
 
 static int l_index(lua_State *L)
 {
-  struct process *process = check_process(L);
+  struct process *process = lprocess_check(L);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
   if (lua_type(L, 2) != LUA_TSTRING) return 1;
@@ -417,22 +269,27 @@ static int l_newindex(lua_State *L)
 
 static int l_tostring(lua_State *L)
 {
-  struct process *process = check_process(L);
+  struct process *process = lprocess_check(L);
   const char *state = process->state == STATE_NEW      ? "initial"
                       : process->state == STATE_CLOSED ? "closed"
                       : has_ended(L, process)          ? "ended"
                                                        : "started";
-  lua_pushfstring(L, TYPE ": %s, %s", process->name, state);
+  lua_pushfstring(L, LPROCESS_TYPE ": %s, %s", process->name, state);
   return 1;
 }
 
 /* Only of one that has ended: the others are kept. */
 static int l_gc(lua_State *L)
 {
-  struct process *process = check_process(L);
+  struct process *process = lprocess_check(L);
   if (process->child.ended && process->child.owner == slot_self_at)
     child_free(&process->child);
   return 0;
+}
+
+static int is_kept_by(lua_State *L, const struct child *child)
+{
+  return child->kept && child_is_of(child, L);
 }
 
 /* The running children of this state, in the order of their start: the list of
@@ -441,17 +298,16 @@ static int l_active(lua_State *L)
 {
   int count = 0;
   lua_settop(L, 0);
-  reap_ended(L);
-  push_running(L);
-  for (const struct child *child = child_first(); child; child = child->next) {
-    count += lua_rawgetp(L, 1, child) != LUA_TNIL;
-    lua_pop(L, 1);
-  }
+  child_reap_ended();
+  lprocess_let_go_ended(L);
+  lprocess_push_running(L);
+  for (const struct child *child = child_first(); child; child = child->next)
+    count += is_kept_by(L, child);
   lua_createtable(L, count, 0);
   for (const struct child *child = child_first(); child; child = child->next) {
-    int is_kept = lua_rawgetp(L, 1, child) != LUA_TNIL;
-    lua_rawseti(L, 2, count);
-    count -= is_kept;
+    if (!is_kept_by(L, child)) continue;
+    lua_rawgeti(L, 1, child->kept);
+    lua_rawseti(L, 2, count--);
   }
   return 1;
 }
@@ -462,12 +318,12 @@ int luaopen_moonfork_core_process(lua_State *L)
       {"new", l_new},
       {"active", l_active},
       {"identity", l_identity},
-      {"set_preload", l_set_preload},
+      {"set_preload", lprocess_set_preload},
       {"set_error_maker", outcome_set_error_maker},
       {NULL, NULL},
   };
   static const luaL_Reg of_process[] = {
-      {"start", l_start},
+      {"start", lprocess_start},
       {"join", l_join},
       {"is_alive", l_is_alive},
       {"signal", l_signal},
@@ -484,7 +340,7 @@ int luaopen_moonfork_core_process(lua_State *L)
       {NULL, NULL},
   };
   luaL_newlib(L, functions);
-  luaL_newmetatable(L, TYPE);
+  luaL_newmetatable(L, LPROCESS_TYPE);
   waitable_set(L, -1, &waitable);
   luaL_setfuncs(L, metamethods, 0);
   luaL_newlib(L, of_process);

@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "fdio.h"
+#include "futex.h"
 
 extern char **environ;
 
@@ -37,28 +38,42 @@ static void heed_children(void)
 int process_open(pid_t pid)
 {
   int fd = pidfd_open(pid, 0);
+  if (fd < 0 && errno == EMFILE && fdio_reserve() == 0) fd = pidfd_open(pid, 0);
   return fd < 0 ? -errno : fdio_keep(fd);
 }
 
-/* Opens the pidfd of a child just made; ends the child when that fails. */
-static int hold(pid_t pid, int *pidfd)
+/* Whether that is a child that nobody has waited for. */
+static int is_child(pid_t pid)
 {
-  *pidfd = process_open(pid);
-  if (*pidfd >= 0) return 0;
-  int rc = *pidfd;
-  kill(pid, SIGKILL);
-  waitpid(pid, NULL, 0);
-  return rc;
+  siginfo_t info;
+  int options = WEXITED | WNOHANG | WNOWAIT;
+  return waitid(P_PID, (id_t)pid, &info, options) == 0;
 }
 
-int process_fork(pid_t *pid, int *pidfd)
+int process_open_child(pid_t pid)
+{
+  int fd = process_open(pid);
+  if (fd < 0 || is_child(pid)) return fd;
+  fdio_close(fd);
+  return -ESRCH;
+}
+
+/* Does what each child would have to do otherwise. A child that could not be
+   waited for until a deadline, as no descriptor is left, is not started. 0 or
+   -errno. */
+static int prepare_fork(void)
 {
   heed_children();
-  int rc = fdio_reserve();
+  (void)futex_cpus();
+  return fdio_reserve();
+}
+
+int process_fork(pid_t *pid)
+{
+  int rc = prepare_fork();
   if (rc != 0) return rc;
   *pid = fork();
-  if (*pid < 0) return -errno;
-  return *pid == 0 ? 0 : hold(*pid, pidfd);
+  return *pid < 0 ? -errno : 0;
 }
 
 /* What the C library's fork asks of the kernel, and CLONE_PARENT. The library
@@ -67,6 +82,7 @@ int process_fork(pid_t *pid, int *pidfd)
 pid_t process_fork_sibling(_Atomic uint32_t *pid)
 {
   uint64_t own_id = 0, robust = 0, length = 0;
+  (void)prepare_fork(); /* its owner waits for it */
   if (prctl(PR_GET_TID_ADDRESS, &own_id, 0, 0, 0) != 0) return -errno;
   syscall(SYS_get_robust_list, 0, &robust, &length);
   struct clone_args arguments = {
@@ -128,7 +144,7 @@ static int spawn(char *const argv[], int fd3, int fd4, pid_t *pid)
   return rc;
 }
 
-int process_spawn(char *const argv[], int fd3, int fd4, pid_t *pid, int *pidfd)
+int process_spawn(char *const argv[], int fd3, int fd4, pid_t *pid)
 {
   heed_children();
   int rc = fdio_reserve();
@@ -142,33 +158,36 @@ int process_spawn(char *const argv[], int fd3, int fd4, pid_t *pid, int *pidfd)
     rc = spawn(argv, high3, high4, pid);
   if (high3 >= 0) close(high3);
   if (high4 >= 0) close(high4);
-  return rc != 0 ? rc : hold(*pid, pidfd);
+  return rc;
 }
 
 /* Takes the status of a child, with WNOHANG or without. */
-static int take_status(int pidfd, int options, int *exitcode)
+static int take_status(pid_t pid, int options, int *exitcode)
 {
   siginfo_t info = {.si_pid = 0};
-  if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | options) != 0)
-    return -errno;
+  if (waitid(P_PID, (id_t)pid, &info, WEXITED | options) != 0) return -errno;
   if (info.si_pid == 0) return -EAGAIN;
   *exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
   return 0;
 }
 
-int process_wait(int pidfd, int64_t deadline, int *exitcode)
+int process_wait(pid_t pid, int64_t deadline, int *exitcode)
 {
-  if (deadline == CLOCK_FOREVER) return take_status(pidfd, 0, exitcode);
-  int rc = take_status(pidfd, WNOHANG, exitcode);
+  if (deadline == CLOCK_FOREVER) return take_status(pid, 0, exitcode);
+  int rc = take_status(pid, WNOHANG, exitcode);
   if (rc != -EAGAIN) return rc;
+  if (clock_left(deadline) == 0) return -ETIMEDOUT;
+  int pidfd = process_open(pid);
+  if (pidfd < 0) return pidfd;
   rc = fdio_poll(pidfd, deadline);
-  return rc != 0 ? rc : take_status(pidfd, 0, exitcode);
+  fdio_close(pidfd);
+  return rc != 0 ? rc : take_status(pid, 0, exitcode);
 }
 
-int process_signal(int pidfd, int signal)
+int process_signal(pid_t pid, int signal)
 {
-  if (pidfd_send_signal(pidfd, signal, NULL, 0) == 0) return 0;
-  return errno == ESRCH ? 0 : -errno;
+  if (!is_child(pid)) return 0;
+  return kill(pid, signal) == 0 ? 0 : -errno;
 }
 
 void process_die_with_parent(uint32_t parent)

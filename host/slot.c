@@ -22,8 +22,6 @@ static _Atomic uint32_t *life_word(struct slot *slot)
   return (_Atomic uint32_t *)&slot->life.__data.__lock;
 }
 
-#define READY UINT64_C(65536) /* what a new process will write, at most */
-
 /* Clears all behind the block's head; the slot is in a list already, but its
    lists are not looked at before the process is started. */
 static void clear(struct slot *slot)
@@ -94,11 +92,6 @@ void slot_started_by(struct slot *slot, uint64_t starter, uint64_t generation)
 
 int slot_enter(uint64_t offset, uint64_t generation)
 {
-  /* Others may make it grow just now: it is a guess. */
-  uint64_t ready =
-      heap->size - atomic_load((_Atomic uint64_t *)&heap->small_end);
-  if (ready > READY) ready = READY;
-  alloc_populate(heap->size - ready, ready);
   heap_begin();
   int rc = is_slot(offset, generation) ? 0 : -ESTALE;
   if (rc == 0) take(offset);

@@ -44,6 +44,12 @@
 #define CHILD_OPTION "--moonfork-child"
 #define HEAP_FD 3 /* where process_spawn hands the heap over */
 
+/* Lua's stack as most programs use it when they start a process, and the bytes
+   of all that make_compact makes. */
+#define LEVELS 16
+#define STACK 150
+#define HOT 9200
+
 /* ---- modules ---- */
 
 static const luaL_Reg core[] = {
@@ -220,17 +226,43 @@ static int open_all(lua_State *L)
   return 0;
 }
 
+static int descend(lua_State *L)
+{
+  lua_Integer levels = lua_tointeger(L, 1);
+  lua_pushcfunction(L, descend);
+  lua_pushinteger(L, levels - 1);
+  if (levels > 1) lua_call(L, 1, 0);
+  return 0;
+}
+
+/* Makes what each start of a process writes to, in parent and child, while the
+   state is still small: then it stands in a few pages, not in one each. */
+static int make_compact(lua_State *L)
+{
+  luaL_requiref(L, LUA_MATHLIBNAME, luaopen_math, 1); /* the generator */
+  lua_pushcfunction(L, descend);
+  lua_pushinteger(L, LEVELS);
+  lua_call(L, 1, 0);
+  luaL_checkstack(L, STACK, NULL);
+  target_make_coroutine(L);
+  return 0;
+}
+
 lua_State *state_new(int ignore_environment)
 {
   static const char *const command[] = {"moonfork", CHILD_OPTION, NULL};
   luaheap_open();
+  void *volatile hole = malloc(HOT); /* filled by make_compact */
   lua_State *L = luaL_newstate();
+  free(hole);
   if (L == NULL) return NULL;
+  lua_pushcfunction(L, make_compact);
+  int status = lua_pcall(L, 0, 0, 0);
   lua_setallocf(L, luaheap_allocate, NULL); /* small blocks are alike */
   child_set_command(command, "%s");
   lua_pushcfunction(L, open_all);
   lua_pushboolean(L, ignore_environment);
-  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return L;
+  if (status == LUA_OK && lua_pcall(L, 1, 0, 0) == LUA_OK) return L;
   lua_close(L);
   return NULL;
 }

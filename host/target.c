@@ -30,11 +30,32 @@ static const char coroutine; /* likewise: where targets run */
 /* What a state tells a fresh one, so that the same modules are found. */
 static const char *const settings[] = {"path", "cpath"};
 
+/* Pushes the coroutine that the targets of forked children run in. It is made
+   once, by the parent, so that a child need not find memory for it. In a child
+   it is in use, and its children have another. */
+static void push_fresh(lua_State *L)
+{
+  lua_Debug running;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutine) == LUA_TTHREAD &&
+      !lua_getstack(lua_tothread(L, -1), 0, &running))
+    return;
+  lua_pop(L, 1);
+  lua_newthread(L);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &coroutine);
+}
+
 void target_open(lua_State *L)
 {
   lua_getglobal(L, "math");
   lua_getfield(L, -1, "randomseed");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &seeder);
+  lua_pop(L, 1);
+}
+
+void target_make_coroutine(lua_State *L)
+{
+  push_fresh(L);
   lua_pop(L, 1);
 }
 
@@ -48,8 +69,8 @@ int target_is_child(void)
 static void empty_stdin(void)
 {
   fdio_empty_stdin();
-  if (stdin->_IO_read_ptr != stdin->_IO_read_end || feof(stdin) ||
-      ferror(stdin)) {
+  if (stdin->_IO_read_ptr != stdin->_IO_read_end || feof_unlocked(stdin) ||
+      ferror_unlocked(stdin)) {
     __fpurge(stdin);
     clearerr(stdin);
   }
@@ -208,21 +229,6 @@ static void reseed(lua_State *L)
   lua_call(L, 2, 0);
 }
 
-/* Pushes the coroutine that the targets of forked children run in. It is made
-   once, by the parent, so that a child need not find memory for it. In a child
-   it is in use, and its children have another. */
-static void push_fresh(lua_State *L)
-{
-  lua_Debug running;
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutine) == LUA_TTHREAD &&
-      !lua_getstack(lua_tothread(L, -1), 0, &running))
-    return;
-  lua_pop(L, 1);
-  lua_newthread(L);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &coroutine);
-}
-
 int target_unwinds(lua_State *L)
 {
   int is_main = lua_pushthread(L);
@@ -311,7 +317,7 @@ int target_fork(lua_State *L, struct child *child, int arguments,
                 uint64_t ticket)
 {
   pid_t pid;
-  int pidfd, hooked = hooks_on_fork;
+  int hooked = hooks_on_fork;
   if (hooked) {
     int status = hooks_prepare(L);
     if (status != LUA_OK) return status;
@@ -323,7 +329,7 @@ int target_fork(lua_State *L, struct child *child, int arguments,
   if (rc == 0) {
     child_flush();
     parcel_warm();
-    rc = process_fork(&pid, &pidfd);
+    rc = process_fork(&pid);
   }
   if (rc == 0 && pid == 0) {
     target_enter(child->slot, child->generation);
@@ -331,7 +337,7 @@ int target_fork(lua_State *L, struct child *child, int arguments,
     call_run(L, arguments);
   }
   lua_pop(L, arguments + 4);
-  if (rc == 0) child_started(child, pid, pidfd);
+  if (rc == 0) child_started(child, pid);
   if (hooked) hooks_parent(L);
   return rc;
 }

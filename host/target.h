@@ -13,6 +13,10 @@
 /* Notes what a child needs of its state. Once for each state. */
 void target_open(lua_State *L);
 
+/* Makes the coroutine that targets will run in, which target_fork makes
+   otherwise: early, so that it stands beside what is written to as often. */
+void target_make_coroutine(lua_State *L);
+
 /* Makes this process the one of the slot: it ends with its parent, has its
    own standard input (empty) and none of the parent's descriptors. Ends it
    when the parent has given the slot up. */

@@ -13,7 +13,6 @@ local options_known = { target = true, args = true, name = true, daemon = true,
   keep = true }
 local MOST_ARGUMENTS <const> = 250000 -- what Lua's stack holds with ease
 local LONGEST_NAME <const> = 63 -- SLOT_NAME of host/slot.h
-local counter = 0
 
 local function is_callable(value)
   if type(value) == "function" then return true end
@@ -66,11 +65,6 @@ local function check_options(options, level)
   check_name(options.name or "", level)
 end
 
-local function next_name()
-  counter = counter + 1
-  return "Process-" .. counter
-end
-
 ---Makes a process, not yet started.
 ---@param options table `target`, `args`, `name`, `daemon`, `keep`
 ---@param method string "fork", "spawn" or "forkserver"
@@ -86,7 +80,7 @@ function process.create(options, method, level)
     count = count_arguments(args, level),
     keep = options.keep,
   }
-  return core.new(options.name or next_name(), options.daemon, method, start)
+  return core.new(options.name, options.daemon, method, start)
 end
 
 ---Makes a process that calls `f` with the arguments behind it, and starts it.

@@ -9,20 +9,15 @@
 
 #include "support.h"
 
-struct started {
-  pid_t pid;
-  int pidfd;
-};
-
 /* Forks a child that blocks until the write end of the pipe is closed, then
    runs `body`. */
-static struct started start(support_body *body, void *argument, int *gate)
+static pid_t start(support_body *body, void *argument, int *gate)
 {
-  struct started child;
+  pid_t child;
   int ends[2];
   assert_int_equal(pipe(ends), 0);
-  assert_int_equal(process_fork(&child.pid, &child.pidfd), 0);
-  if (child.pid == 0) {
+  assert_int_equal(process_fork(&child), 0);
+  if (child == 0) {
     char byte;
     close(ends[1]);
     CHECK(read(ends[0], &byte, 1) == 0);
@@ -50,21 +45,17 @@ static void test_exit_codes(void **state)
   setrlimit(RLIMIT_CORE, &no_core);
   for (size_t i = 0; i < COUNT(ends); i++) {
     int gate, exitcode = 77, end = ends[i];
-    struct started child = start(end_with, &end, &gate);
-    assert_true(fcntl(child.pidfd, F_GETFD) == FD_CLOEXEC);
-    assert_int_equal(process_wait(child.pidfd, CLOCK_PAST, &exitcode),
-                     -ETIMEDOUT);
+    pid_t child = start(end_with, &end, &gate);
+    assert_int_equal(process_wait(child, CLOCK_PAST, &exitcode), -ETIMEDOUT);
     int64_t deadline = clock_deadline(0.01);
-    assert_int_equal(process_wait(child.pidfd, deadline, &exitcode),
-                     -ETIMEDOUT);
+    assert_int_equal(process_wait(child, deadline, &exitcode), -ETIMEDOUT);
     assert_true(clock_now() >= deadline && exitcode == 77);
     close(gate);
     deadline = i % 2 ? CLOCK_FOREVER : clock_deadline(50);
-    assert_int_equal(process_wait(child.pidfd, deadline, &exitcode), 0);
+    assert_int_equal(process_wait(child, deadline, &exitcode), 0);
     assert_int_equal(exitcode, end);
-    assert_int_equal(process_wait(child.pidfd, deadline, &exitcode), -ECHILD);
-    assert_int_equal(process_signal(child.pidfd, SIGTERM), 0); /* nothing */
-    fdio_close(child.pidfd);
+    assert_int_equal(process_wait(child, deadline, &exitcode), -ECHILD);
+    assert_int_equal(process_signal(child, SIGTERM), 0); /* nothing */
   }
 }
 
@@ -72,26 +63,26 @@ static void test_core_dump_counts_as_its_signal(void **state)
 {
   (void)state;
   int gate, exitcode, end = -SIGQUIT;
-  struct started child = start(end_with, &end, &gate);
+  pid_t child = start(end_with, &end, &gate);
   close(gate);
-  assert_int_equal(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode), 0);
+  assert_int_equal(process_wait(child, CLOCK_FOREVER, &exitcode), 0);
   assert_int_equal(exitcode, -SIGQUIT);
-  fdio_close(child.pidfd);
 }
 
 static void test_signal(void **state)
 {
   (void)state;
   int gate, exitcode, end = 0;
-  struct started child = start(end_with, &end, &gate);
-  assert_int_equal(process_signal(child.pidfd, 0), 0);
-  assert_int_equal(process_signal(child.pidfd, 9999), -EINVAL);
-  assert_int_equal(process_signal(-1, SIGTERM), -EBADF);
-  assert_int_equal(process_signal(child.pidfd, SIGKILL), 0);
-  assert_int_equal(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode), 0);
+  pid_t child = start(end_with, &end, &gate);
+  assert_int_equal(process_signal(child, 0), 0);
+  assert_int_equal(process_signal(child, 9999), -EINVAL);
+  assert_int_equal(process_signal(0, SIGTERM), 0);         /* not this group */
+  assert_int_equal(process_signal(-1, SIGTERM), 0);        /* nor everybody */
+  assert_int_equal(process_signal(getppid(), SIGTERM), 0); /* no child */
+  assert_int_equal(process_signal(child, SIGKILL), 0);
+  assert_int_equal(process_wait(child, CLOCK_FOREVER, &exitcode), 0);
   assert_int_equal(exitcode, -SIGKILL);
   close(gate);
-  fdio_close(child.pidfd);
 }
 
 static void ignore(int signal)
@@ -105,18 +96,16 @@ static void test_wait_is_interrupted(void **state)
   struct sigaction action = {.sa_handler = ignore}, old;
   struct itimerval often = {{0, 10000}, {0, 10000}}, never = {{0, 0}, {0, 0}};
   int gate, exitcode, end = 3;
-  struct started child = start(end_with, &end, &gate);
+  pid_t child = start(end_with, &end, &gate);
   sigaction(SIGALRM, &action, &old);
   setitimer(ITIMER_REAL, &often, NULL);
-  assert_int_equal(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode), -EINTR);
-  assert_int_equal(process_wait(child.pidfd, clock_deadline(50), &exitcode),
-                   -EINTR);
+  assert_int_equal(process_wait(child, CLOCK_FOREVER, &exitcode), -EINTR);
+  assert_int_equal(process_wait(child, clock_deadline(50), &exitcode), -EINTR);
   setitimer(ITIMER_REAL, &never, NULL);
   sigaction(SIGALRM, &old, NULL);
   close(gate);
-  assert_int_equal(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode), 0);
+  assert_int_equal(process_wait(child, CLOCK_FOREVER, &exitcode), 0);
   assert_int_equal(exitcode, 3);
-  fdio_close(child.pidfd);
 }
 
 static void check_refused(void *argument)
@@ -124,21 +113,62 @@ static void check_refused(void *argument)
   (void)argument;
   struct rlimit limit;
   pid_t pid;
-  int pidfd;
   CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
   limit.rlim_cur = limit.rlim_max = 3;
   CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-  CHECK(process_fork(&pid, &pidfd) == -EMFILE);
+  CHECK(process_fork(&pid) == -EMFILE);
   char *arguments[] = {"process_test", NULL};
-  CHECK(process_spawn(arguments, 1, -1, &pid, &pidfd) == -EMFILE);
+  CHECK(process_spawn(arguments, 1, -1, &pid) == -EMFILE);
   CHECK(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
+  /* A child that is there can be ended and waited for without one. */
+  int exitcode;
+  pid = fork();
+  if (pid == 0)
+    for (;;) pause();
+  CHECK(process_wait(pid, CLOCK_PAST, &exitcode) == -ETIMEDOUT);
+  CHECK(process_wait(pid, clock_deadline(50), &exitcode) == -EMFILE);
+  CHECK(process_open_child(pid) == -EMFILE);
+  CHECK(process_signal(pid, SIGKILL) == 0);
+  CHECK(process_wait(pid, CLOCK_FOREVER, &exitcode) == 0);
+  CHECK(exitcode == -SIGKILL);
 }
 
-static void test_no_descriptor_no_child(void **state)
+static void test_no_descriptors(void **state)
 {
   (void)state;
   assert_int_equal(support_run(check_refused, NULL), 0);
+}
+
+/* The limit that is in force gives way to the one that is allowed. */
+static void check_raised(void *argument)
+{
+  (void)argument;
+  struct rlimit limit;
+  CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  limit.rlim_cur = 3;
+  CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  CHECK(process_open(getpid()) >= 3);
+}
+
+static void test_open(void **state)
+{
+  (void)state;
+  int gate, exitcode, end = 0;
   assert_int_equal(process_open(1 << 30), -ESRCH);
+  assert_int_equal(process_open_child(getppid()), -ESRCH);
+  assert_int_equal(support_run(check_raised, NULL), 0);
+  pid_t child = start(end_with, &end, &gate);
+  int pidfd = process_open_child(child);
+  assert_true(fcntl(pidfd, F_GETFD) == FD_CLOEXEC);
+  assert_int_equal(fdio_poll(pidfd, CLOCK_PAST), -ETIMEDOUT);
+  close(gate);
+  assert_int_equal(fdio_poll(pidfd, CLOCK_FOREVER), 0);
+  int zombie = process_open_child(child); /* it has yet to be waited for */
+  assert_int_equal(fdio_poll(zombie, CLOCK_PAST), 0);
+  assert_int_equal(process_wait(child, CLOCK_FOREVER, &exitcode), 0);
+  assert_int_equal(process_open_child(child), -ESRCH);
+  fdio_close(zombie);
+  fdio_close(pidfd);
 }
 
 static void check_ignored(void *argument)
@@ -146,9 +176,9 @@ static void check_ignored(void *argument)
   int gate, exitcode, end = 5;
   (void)argument;
   CHECK(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
-  struct started child = start(end_with, &end, &gate);
+  pid_t child = start(end_with, &end, &gate);
   close(gate);
-  CHECK(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode) == 0);
+  CHECK(process_wait(child, CLOCK_FOREVER, &exitcode) == 0);
   CHECK(exitcode == 5);
 }
 
@@ -196,16 +226,14 @@ static void expect_text(int fd, const char *text)
 static void spawn(const int *threes, const int *fours)
 {
   char *arguments[] = {"process_test", "spawned", fours ? "4" : "3", NULL};
-  struct started child;
+  pid_t child;
   int exitcode;
   int fd4 = fours ? fours[1] : -1;
-  assert_int_equal(
-      process_spawn(arguments, threes[1], fd4, &child.pid, &child.pidfd), 0);
-  assert_int_equal(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode), 0);
+  assert_int_equal(process_spawn(arguments, threes[1], fd4, &child), 0);
+  assert_int_equal(process_wait(child, CLOCK_FOREVER, &exitcode), 0);
   assert_int_equal(exitcode, 23);
   expect_text(threes[0], "three");
   if (fours) expect_text(fours[0], "four");
-  fdio_close(child.pidfd);
 }
 
 static void test_spawn(void **state)
@@ -257,11 +285,9 @@ static void test_spawn_refused(void **state)
 {
   (void)state;
   char *arguments[] = {"process_test", NULL};
-  struct started child;
-  assert_int_equal(process_spawn(arguments, -1, -1, &child.pid, &child.pidfd),
-                   -EBADF);
-  assert_int_equal(process_spawn(arguments, 1, 1000, &child.pid, &child.pidfd),
-                   -EBADF);
+  pid_t child;
+  assert_int_equal(process_spawn(arguments, -1, -1, &child), -EBADF);
+  assert_int_equal(process_spawn(arguments, 1, 1000, &child), -EBADF);
 }
 
 /* ---- siblings ---- */
@@ -296,17 +322,16 @@ static void test_sibling(void **state)
 {
   (void)state;
   struct family *family = support_shared(4096);
-  struct started server;
+  pid_t server;
   int exitcode;
   heap_init_lock(&family->lock);
   heap_init_lock(&family->other);
-  assert_int_equal(process_fork(&server.pid, &server.pidfd), 0);
-  if (server.pid == 0) make_sibling(family);
-  assert_int_equal(process_wait(server.pidfd, CLOCK_FOREVER, &exitcode), 0);
+  assert_int_equal(process_fork(&server), 0);
+  if (server == 0) make_sibling(family);
+  assert_int_equal(process_wait(server, CLOCK_FOREVER, &exitcode), 0);
   assert_int_equal(exitcode, 0);
-  int pidfd = process_open((pid_t)atomic_load(&family->sibling));
-  assert_true(pidfd >= 0);
-  assert_int_equal(process_wait(pidfd, CLOCK_FOREVER, &exitcode), 0);
+  pid_t sibling = (pid_t)atomic_load(&family->sibling);
+  assert_int_equal(process_wait(sibling, CLOCK_FOREVER, &exitcode), 0);
   assert_int_equal(exitcode, 17);
   assert_true(atomic_load(&family->sibling_parent) == (uint32_t)getpid());
   assert_int_equal(heap_lock(&family->lock), 1); /* its holder died */
@@ -314,8 +339,6 @@ static void test_sibling(void **state)
   pthread_mutex_unlock(&family->lock);
   assert_int_equal(heap_lock(&family->other), 0);
   pthread_mutex_unlock(&family->other);
-  fdio_close(pidfd);
-  fdio_close(server.pidfd);
   munmap(family, 4096);
 }
 
@@ -325,11 +348,11 @@ static void test_sibling(void **state)
    that both have gone. */
 static void leave_child(int *ends, int told_parent)
 {
-  struct started child;
+  pid_t child;
   int ready[2];
   CHECK(pipe(ready) == 0);
-  CHECK(process_fork(&child.pid, &child.pidfd) == 0);
-  if (child.pid == 0) {
+  CHECK(process_fork(&child) == 0);
+  if (child == 0) {
     close(ends[0]);
     uint32_t parent = (uint32_t)getppid();
     process_die_with_parent(told_parent ? 1u << 30 : parent);
@@ -339,7 +362,7 @@ static void leave_child(int *ends, int told_parent)
   char byte;
   if (told_parent) {
     int exitcode;
-    CHECK(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode) == 0);
+    CHECK(process_wait(child, CLOCK_FOREVER, &exitcode) == 0);
     CHECK(exitcode == 1);
   } else {
     CHECK(read(ready[0], &byte, 1) == 1);
@@ -351,20 +374,19 @@ static void test_death_with_the_parent(void **state)
 {
   (void)state;
   for (int told_parent = 0; told_parent < 2; told_parent++) {
-    struct started child;
+    pid_t child;
     char byte;
     int ends[2], exitcode;
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     assert_int_equal(pipe(ends), 0);
-    assert_int_equal(process_fork(&child.pid, &child.pidfd), 0);
-    if (child.pid == 0) leave_child(ends, told_parent);
+    assert_int_equal(process_fork(&child), 0);
+    if (child == 0) leave_child(ends, told_parent);
     close(ends[1]);
     assert_int_equal(read(ends[0], &byte, 1), 0);
-    assert_int_equal(process_wait(child.pidfd, CLOCK_FOREVER, &exitcode), 0);
+    assert_int_equal(process_wait(child, CLOCK_FOREVER, &exitcode), 0);
     assert_int_equal(exitcode, -SIGKILL);
     while (waitpid(-1, NULL, 0) > 0) continue; /* the grandchild */
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
-    fdio_close(child.pidfd);
     close(ends[0]);
   }
 }
@@ -385,7 +407,8 @@ int main(int argc, char **argv)
       SUPPORT_TEST(test_core_dump_counts_as_its_signal),
       SUPPORT_TEST(test_signal),
       SUPPORT_TEST(test_wait_is_interrupted),
-      SUPPORT_TEST(test_no_descriptor_no_child),
+      SUPPORT_TEST(test_no_descriptors),
+      SUPPORT_TEST(test_open),
       SUPPORT_TEST(test_ignored_children),
       SUPPORT_TEST(test_spawn),
       SUPPORT_TEST(test_spawn_with_crossed_descriptors),

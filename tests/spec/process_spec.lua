@@ -9,7 +9,12 @@ local teardown = teardown
 local _ENV = _G -- luacheck: ignore 211
 
 local helper = require "helper"
+local lfs = require "lfs"
 local mp = require "moonfork"
+
+local function is_open(fd)
+  return lfs.symlinkattributes("/proc/self/fd/" .. fd, "mode") ~= nil
+end
 
 -- Waits until it is killed; a target. But not for ever: busted's handler of
 -- errors gives nil, so that leaving a scope by a failure joins.
@@ -277,6 +282,47 @@ for _, method in ipairs(helper.methods) do
       ]]):format(method))
       assert.same({ "false\ntrue\ttrue\t0\n", "", 0 },
         { output, errors, status })
+    end)
+
+    it("has a descriptor only when somebody asks for one", function()
+      local function count_descriptors()
+        local count = 0
+        for _ in lfs.dir "/proc/self/fd" do count = count + 1 end
+        return count
+      end
+      local gate, list = context.Queue(), {}
+      context.run(function() end):join() -- opens what stays
+      local before = count_descriptors()
+      for i = 1, 12 do list[i] = context.run(function(q) q:get() end, gate) end
+      assert.equal(before, count_descriptors())
+      assert.same({ nil, "timeout" }, { list[1]:join(0.01) })
+      assert.equal(before, count_descriptors())
+      assert.same({}, mp.wait({ list[2], list[3] }, 0))
+      assert.is_true(is_open(list[4].sentinel))
+      gate:close()
+      for _, p in ipairs(list) do p:join() end
+      assert.equal(before + 1, count_descriptors()) -- the sentinel
+      assert.is_true(is_open(list[4].sentinel))
+      list[4]:close()
+      assert.equal(before, count_descriptors())
+    end)
+
+    it("that nobody asks for is reaped by those started later", function()
+      local pids = {}
+      for i = 1, 30 do pids[i] = context.run(function() end).pid end
+      assert.is_true(helper.eventually(function()
+        for _, pid in ipairs(pids) do
+          if helper.alive(pid) then return false end
+        end
+        return true
+      end))
+      local later = {}
+      for i = 1, 6 do later[i] = context.run(function() end) end
+      for _, pid in ipairs(pids) do
+        assert.is_nil(lfs.attributes("/proc/" .. pid, "mode"))
+      end
+      for _, p in ipairs(later) do p:join() end
+      assert.same({}, mp.active_children())
     end)
 
     it("can be closed when it has ended, twice, and not before", function()
