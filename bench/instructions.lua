@@ -1,14 +1,15 @@
 -- instructions.lua - counts the instructions of every operation under callgrind
 -- and compares them with those that are recorded in instructions.txt.
 --
---   lua5.4 bench/instructions.lua [--update] [--record FILE] [--counts FILE]
---                                 [NAME...]
+--   lua5.4 bench/instructions.lua [--update | --profile] [--record FILE]
+--                                 [--counts FILE] [NAME...]
 --
 -- NAME is a part of an operation's name; without any, all are counted. They are
 -- the same on every machine where compiler, C library, Lua and kind of
 -- processor are, so they are compared there only: elsewhere a line says so. A
 -- count may differ by 3 % either way. --update writes the record anew; --counts
--- takes the counts from a file of that form instead of counting. MOONFORK says
+-- takes the counts from a file of that form instead of counting. --profile
+-- compares nothing and prints what does them (profile.lua). MOONFORK says
 -- where the program is, BENCH_FLOOR where mark.so is and `counted`, which is
 -- the program made to be counted; CC and CFLAGS what they were built with. The
 -- exit status is 1 when a count differs, 2 when nothing could be counted. No
@@ -16,6 +17,9 @@
 -- SPDX-License-Identifier: MIT
 
 local here = arg[0]:match "^.*/" or "./"
+package.path = here .. "?.lua;" .. package.path
+
+local profile = require "profile"
 
 local TOLERANCE <const> = 0.03
 local LIMIT <const> = 300 -- seconds
@@ -55,8 +59,8 @@ local function read_options()
   local i = 1
   while arg[i] do
     local word = arg[i]
-    if word == "--update" then
-      options.update = true
+    if word == "--update" or word == "--profile" then
+      options[word:sub(3)] = true
     elseif word == "--record" or word == "--counts" then
       i = i + 1
       options[word:sub(3)] = arg[i] or fail(word .. " needs a file")
@@ -144,8 +148,9 @@ local function count_start(folder)
   return summary(text)
 end
 
---- The counts of the operations: those of 2 n less those of n, divided by n.
-local function count_operations(folder, names, counts, order)
+--- The counts of the operations: those of 2 n less those of n, divided by n;
+-- and their profiles, if there is a table for them.
+local function count_operations(folder, names, counts, order, profiles)
   local words, built = {}, os.getenv "BENCH_FLOOR" or "build/bench"
   for i, name in ipairs(names) do words[i] = quote(name) end
   callgrind(folder .. "/out", built .. "/counted",
@@ -157,16 +162,20 @@ local function count_operations(folder, names, counts, order)
     if not text then break end
     local name, n = text:match "Client Request: ([%w_]+) (%d+)"
     if name and before[name] then
-      counts[name] = (summary(text) - before[name].count)
-        / (n - before[name].n)
+      local times = n - before[name].n
+      counts[name] = (summary(text) - before[name].count) / times
       table.insert(order, name)
+      if profiles then
+        profiles[name] = profile.between(before[name].text, text, times)
+      end
     elseif name then
-      before[name] = { count = summary(text), n = tonumber(n) }
+      before[name] = { count = summary(text), n = tonumber(n),
+        text = profiles and text }
     end
   end
 end
 
-local function count(names)
+local function count(names, profiles)
   if not os.execute "command -v valgrind >/dev/null" then
     fail "there is no valgrind: run scripts/setup check"
   end
@@ -177,7 +186,7 @@ local function count(names)
       counts.start_program = count_start(folder)
       order[1] = "start_program"
     end
-    count_operations(folder, names, counts, order)
+    count_operations(folder, names, counts, order, profiles)
   end)
   os.execute("rm -rf " .. quote(folder))
   if not ok then error(why, 0) end
@@ -228,8 +237,15 @@ local function find_missing(order, counts)
   return missing
 end
 
+local function print_profile(names)
+  local profiles = {}
+  local counts, order = count(names, profiles)
+  profile.print(profiles, order, counts)
+end
+
 local function main()
   local options = read_options()
+  if options.profile then return print_profile(options.names) end
   local recorded, known
   if not options.update then
     local facts

@@ -132,8 +132,8 @@ static uint64_t take_larger(unsigned *bin, uint64_t *cold)
   return 0;
 }
 
-int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
-                         uint64_t *result)
+int alloc_loose_in_transaction(size_t size, enum block_kind kind,
+                               uint64_t *result)
 {
   if (size > heap->size) return -ENOMEM;
   unsigned bin = find_class(size + sizeof(struct block));
@@ -145,9 +145,17 @@ int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
   struct block *block = block_at(offset);
   heap_set(&block->meta, bin | (uint64_t)kind << 8 | cold);
   heap_set(&block->generation, generation);
-  alloc_push_in_transaction(list, offset);
+  heap_set(&block->link, 0); /* whatever was in fresh memory */
   *result = offset;
   return 0;
+}
+
+int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
+                         uint64_t *result)
+{
+  int rc = alloc_loose_in_transaction(size, kind, result);
+  if (rc == 0) alloc_push_in_transaction(list, *result);
+  return rc;
 }
 
 void alloc_populate(uint64_t from, uint64_t size)
@@ -169,6 +177,11 @@ static void warm_up(uint64_t offset, size_t size)
     alloc_populate(offset / STEP * STEP, STEP);
 }
 
+void alloc_warm_up(uint64_t block, size_t size)
+{
+  if (block_at(block)->meta & COLD) warm_up(block, size);
+}
+
 /* A large block has just been used. */
 static void note_use(void)
 {
@@ -184,7 +197,7 @@ int alloc_block(size_t size, enum block_kind kind, uint64_t *list,
   if (rc != 0) return rc;
   uint64_t meta = block_at(*result)->meta;
   if (is_large(block_class(meta))) note_use();
-  if (meta & COLD) warm_up(*result, size);
+  alloc_warm_up(*result, size);
   return 0;
 }
 
@@ -219,6 +232,11 @@ void alloc_free(uint64_t offset)
   alloc_free_in_transaction(offset);
   heap_end();
   if (large) note_use();
+}
+
+int alloc_is_small(size_t size)
+{
+  return size + sizeof(struct block) <= LARGE_BLOCK / 2;
 }
 
 size_t alloc_room(uint64_t offset)

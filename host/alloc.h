@@ -65,6 +65,19 @@ int alloc_contains(uint64_t offset);
 int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
                          uint64_t *block);
 
+/* The same in no list: the transaction has to put it somewhere. Its bytes behind
+   the head may be written before the commit when it is a small one: nobody
+   looks at those of a free block. */
+int alloc_loose_in_transaction(size_t size, enum block_kind kind,
+                               uint64_t *block);
+
+/* For the latter, behind the transaction: makes fresh pages ready. */
+void alloc_warm_up(uint64_t block, size_t size);
+
+/* Whether a block with room for `size` bytes is a small one, whatever the heap
+   still has. */
+int alloc_is_small(size_t size);
+
 /* The same as a transaction of its own. Pages that are fresh are made ready at
    once, which is far cheaper than one fault for each. */
 int alloc_block(size_t size, enum block_kind kind, uint64_t *list,

@@ -164,22 +164,51 @@ static void replace(struct dict_place *place, const struct dict_value *value,
   heap_end();
 }
 
-/* A new entry of this process. */
-static int make_entry(const struct dict_key *key,
-                      const struct dict_value *value, uint64_t *result)
+/* What a new entry takes behind its head. */
+static size_t size_of_entry(const struct dict_key *key,
+                            const struct dict_value *value)
 {
   size_t room = size_in_place(value);
   if (room < sizeof(struct dict_boxed)) room = sizeof(struct dict_boxed);
-  size_t size = sizeof(struct dict_entry) - sizeof(struct block) +
-                dict_padded(key->size) + 2 * dict_padded(room);
-  int rc = alloc_block(size, BLOCK_BYTES, &slot_self->owned, result);
-  if (rc != 0) return rc;
-  struct dict_entry *entry = heap_at(*result);
+  return sizeof(struct dict_entry) - sizeof(struct block) +
+         dict_padded(key->size) + 2 * dict_padded(room);
+}
+
+/* Writes a new entry, behind its head. */
+static void fill(uint64_t made, const struct dict_key *key,
+                 const struct dict_value *value)
+{
+  struct dict_entry *entry = heap_at(made);
   entry->hash = key->hash;
   entry->key = (uint64_t)key->size << 8 | key->kind;
   memcpy(entry->bytes, key->bytes, key->size);
-  atomic_store(&entry->word, write_place(entry, value, 0));
-  return 0;
+  atomic_store_explicit(&entry->word, write_place(entry, value, 0),
+                        memory_order_release);
+}
+
+/* Begins a transaction with a new entry that is in no list. A large one is
+   written before, as that may take long. */
+static int begin_with_entry(const struct dict_key *key,
+                            const struct dict_value *value, size_t size,
+                            uint64_t *made)
+{
+  int small = alloc_is_small(size);
+  int rc = 0;
+  if (!small) {
+    rc = alloc_block(size, BLOCK_BYTES, &slot_self->owned, made);
+    if (rc != 0) return rc;
+    fill(*made, key, value);
+  }
+  heap_begin();
+  if (!small)
+    alloc_unlink_in_transaction(*made);
+  else
+    rc = alloc_loose_in_transaction(size, BLOCK_BYTES, made);
+  if (rc != 0)
+    heap_end();
+  else if (small)
+    fill(*made, key, value);
+  return rc;
 }
 
 /* In a transaction: the count of keys changes by one. */
@@ -196,15 +225,14 @@ static int insert(struct dict_place *place, const struct dict_key *key,
                   struct rest *rest)
 {
   struct dict_entry *old = place->entry;
-  uint64_t made, segment = 0;
-  int rc = make_entry(key, value, &made);
-  if (rc != 0) return rc;
-  if (old)
-    rest->holder = holder_of(old);
-  else
-    segment = dict_next_segment(place->table);
-  heap_begin();
-  alloc_unlink_in_transaction(made);
+  size_t size = size_of_entry(key, value);
+  uint64_t made, segment = old ? 0 : dict_next_segment(place->table);
+  int rc = begin_with_entry(key, value, size, &made);
+  if (rc != 0) {
+    if (segment) alloc_free(segment);
+    return rc;
+  }
+  if (old) rest->holder = holder_of(old);
   heap_set(&((struct block *)heap_at(made))->next, old ? old->block.next : 0);
   heap_set(place->link, made);
   let_go(rest->holder);
@@ -216,6 +244,7 @@ static int insert(struct dict_place *place, const struct dict_key *key,
   heap_commit();
   if (!old) dict_split(place->table, segment);
   heap_end();
+  alloc_warm_up(made, size);
   return 0;
 }
 

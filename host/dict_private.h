@@ -55,11 +55,12 @@ static inline size_t dict_room(const struct dict_entry *entry)
   return (alloc_room(heap_offset(entry)) - used) / 2 / 8 * 8;
 }
 
-/* Where the value stands whose word has that turn. */
+/* Where the value stands whose word has that turn. For turn 0 the head of the
+   entry need not be there yet. */
 static inline void *dict_place_of(struct dict_entry *entry, uint64_t word)
 {
-  return entry->bytes + dict_padded((size_t)(entry->key >> 8)) +
-         (word & DICT_TURN) * dict_room(entry);
+  unsigned char *first = entry->bytes + dict_padded((size_t)(entry->key >> 8));
+  return word & DICT_TURN ? first + dict_room(entry) : first;
 }
 
 /* ---- tables ---- */

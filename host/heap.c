@@ -27,6 +27,7 @@ struct heap_header *heap;
 char *heap_base;
 static int descriptor = -1;
 static unsigned logged; /* stores of the transaction under way */
+static uint64_t filter; /* a bit for each of them, by its word */
 
 /* Maps `size` bytes of the descriptor. */
 static int map(uint64_t size)
@@ -173,11 +174,19 @@ void heap_begin(void)
     pthread_mutex_consistent(&heap->lock);
   }
   logged = 0;
+  filter = 0;
 }
 
-static struct heap_store *find_store(const uint64_t *word)
+/* Spread by Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
+ */
+static uint64_t filter_bit(uint64_t at)
 {
-  uint64_t at = heap_offset(word);
+  return UINT64_C(1) << ((at >> 3) * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+}
+
+static struct heap_store *find_store(uint64_t at)
+{
+  if (LIKELY(!(filter & filter_bit(at)))) return NULL;
   for (unsigned i = 0; i < logged; i++)
     if (heap->log.stores[i].at == at) return &heap->log.stores[i];
   return NULL;
@@ -185,17 +194,19 @@ static struct heap_store *find_store(const uint64_t *word)
 
 uint64_t heap_get(const uint64_t *word)
 {
-  const struct heap_store *store = find_store(word);
+  const struct heap_store *store = find_store(heap_offset(word));
   return store ? store->value : *word;
 }
 
 void heap_set(uint64_t *word, uint64_t value)
 {
-  struct heap_store *store = find_store(word);
+  uint64_t at = heap_offset(word);
+  struct heap_store *store = find_store(at);
   if (store == NULL) {
     if (logged == HEAP_LOG) abort(); /* a transaction too long: our mistake */
     store = &heap->log.stores[logged++];
-    store->at = heap_offset(word);
+    store->at = at;
+    filter |= filter_bit(at);
   }
   store->value = value;
 }
@@ -207,6 +218,7 @@ void heap_commit(void)
   atomic_signal_fence(memory_order_seq_cst);
   carry_out();
   logged = 0;
+  filter = 0;
 }
 
 void heap_end(void)

@@ -144,6 +144,63 @@ describe("the benchmark's JSON", function()
   end)
 end)
 
+describe("a profile", function()
+  local profile = require "profile"
+
+  -- As callgrind writes: names once, then by number; what is called does not
+  -- count for its caller.
+  local function written(machine, codec)
+    return ([[
+# callgrind format
+positions: line
+events: Ir
+summary: 99
+
+ob=(1) /work/moonfork
+fl=(1) ???
+fn=(1) luaV_execute
+12 %d
++3 5
+cfi=(2) host/codec_encode.c
+cfn=(2) codec_encode
+calls=7 30
+* 1000
+
+fn=(3) lua_gettop
+0 2
+
+fl=(2)
+fn=(2)
+-4 %d
+
+ob=(2) /lib/libc.so.6
+fl=(3) ./malloc/malloc.c
+fn=(4) malloc
+9 3
+
+fl=(4) ./nptl/pthread_mutex_unlock.c
+fn=(5) __pthread_mutex_unlock_full
+9 4
+fl=(5) ./stdio/fopen.c
+fn=(6) fopen
+9 8
+]]):format(machine, codec)
+  end
+
+  it("counts what each function does by itself, for its group", function()
+    assert.same({ lua = 15, api = 2, codec = 20, memory = 3, locks = 4,
+      rest = 8 }, profile.read(written(10, 20)))
+  end)
+
+  it("of an operation is the difference of two, shared among all", function()
+    local between = profile.between(written(10, 20), written(30, 21), 10)
+    assert.equal(2, between.lua)
+    assert.equal(0.1, between.codec)
+    assert.equal(0, between.api)
+    assert.equal(0, between.heap)
+  end)
+end)
+
 -- A record of instructions, as it is here but for what is given.
 local function record_of(changes, text)
   local shipped = text or files.read "bench/instructions.txt"
