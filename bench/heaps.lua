@@ -4,8 +4,9 @@
 --   moonfork bench/heaps.lua [--rounds N]
 --
 -- Each side runs in a process of its own, all in turn; the table has medians.
--- MIMALLOC says where that library is. It stands apart from run.lua, as the
--- sides are not those of the other workloads.
+-- MIMALLOC says where that library is, BENCH_FLOOR where the program is that
+-- takes the time of others. It stands apart from run.lua, as the sides are not
+-- those of the other workloads.
 -- SPDX-License-Identifier: MIT
 
 package.path = (arg[0]:match "^.*/" or "./") .. "?.lua;" .. package.path
@@ -28,8 +29,25 @@ local function read_mib(file, pattern)
   return kib / 1024
 end
 
+local function quote(word)
+  return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+local function this_program()
+  local i = -1
+  while arg[i - 1] do i = i - 1 end
+  return quote(arg[i])
+end
+
 -- What is measured, in a process of its own, each prints its values.
 local tasks = {}
+
+function tasks.start()
+  local floor = os.getenv "BENCH_FLOOR" or "build/bench"
+  local pipe <close> = io.popen(("%s %s -e ''"):format(
+    quote(floor .. "/program"), this_program()))
+  print(pipe:read "a":match "^command (%S+) ms\n$")
+end
 
 function tasks.fork(megabytes)
   local mp = require "moonfork"
@@ -90,16 +108,6 @@ end
 
 -- ---- all of them, on all sides ----
 
-local function quote(word)
-  return "'" .. word:gsub("'", "'\\''") .. "'"
-end
-
-local function this_program()
-  local i = -1
-  while arg[i - 1] do i = i - 1 end
-  return quote(arg[i])
-end
-
 local own = this_program()
 local sides = {
   { name = "Moonfork", command = own },
@@ -117,6 +125,7 @@ do
 end
 
 local rows = {
+  { "a program that does nothing", "start", "ms" },
   { "start, result, join by fork, 100 MB", "fork 100", "ms" },
   { "the same, 1 GB", "fork 1000", "ms" },
   { "a child reads 100 MB of tables", "read 100", "ms" },
