@@ -82,6 +82,6 @@ for _, method in ipairs{ "fork", "forkserver", "spawn" } do
   print "\n"
 end
 if #system > 0 then
-  print(('"fork, with the kernel\'s share"\n%s\n\n'):format(
+  print(('"fork, kernel included"\n%s\n\n'):format(
     table.concat(system, "\n")))
 end

@@ -282,19 +282,32 @@ local function run(file, before)
     helper.program, file))
 end
 
--- The number of blocks of a curve; all their points must be numbers.
-local function count_blocks(text)
-  local blocks = 0
-  for line in text:gmatch "[^\n]+" do
-    if line:find '^"[^"]+"$' then
-      blocks = blocks + 1
-    else
-      local x, y = line:match "^(%d+) (%S+)$"
-      assert.truthy(tonumber(x) and tonumber(y), line)
+-- The names of the lines of a curve. Each must have points, all of numbers, and
+-- end with two empty lines, by which gnuplot tells one from the next.
+local function names_of(text)
+  local names, at = {}, 1
+  while at <= #text do
+    local name, points, after = text:match('^"([^"\n]+)"\n(.-\n)\n\n()', at)
+    assert.truthy(name, "no line of a curve: " .. text:sub(at))
+    for point in points:gmatch "[^\n]*\n" do
+      local x, y = point:match "^(%d+) (%S+)\n$"
+      assert.truthy(tonumber(x) and (tonumber(y) or 0) > 0, name .. point)
     end
+    table.insert(names, name)
+    at = after
   end
-  return blocks
+  return names
 end
+
+-- The lines of Python's multiprocessing in each curve.
+local PEERS <const> = {
+  ["heap.py 1"] = { "fork", "spawn", "forkserver" },
+  ["size.py 4"] = { "queue", "pipe", "pipe, bytes" },
+  ["sides.py 1"] = { "producers, 1 consumer", "consumers, 1 producer",
+    "of each" },
+  ["chunk.py 100"] = { "a trivial task", "5 us", "50 us" },
+  ["children.py 1"] = { "fork", "forkserver", "spawn" },
+}
 
 describe("a curve", function()
   before_each(helper.before)
@@ -306,7 +319,18 @@ describe("a curve", function()
     it("is drawn by " .. curve, function()
       local text, status = run("curves/" .. curve)
       assert.equal(0, status, text)
-      assert.equal(blocks, count_blocks(text))
+      assert.equal(blocks, #names_of(text))
+    end)
+  end
+
+  for curve, lines in pairs(PEERS) do
+    it("is drawn beside it by Python's " .. curve, function()
+      local text, status = files.run(
+        "timeout 60 python3 -B bench/peers/python/curve_" .. curve)
+      assert.equal(0, status, text)
+      local expected = {}
+      for i, line in ipairs(lines) do expected[i] = "Python, " .. line end
+      assert.same(expected, names_of(text))
     end)
   end
 
@@ -317,6 +341,60 @@ describe("a curve", function()
     assert.truthy(text:find
       "limits: children: 10 instead of 100: ulimit %-n\n")
     assert.truthy(text:find "\n10 %d" and not text:find "\n100 %d", text)
+  end)
+end)
+
+describe("bench/plot", function()
+  before_each(helper.before)
+  after_each(function()
+    helper.clean()
+    helper.after()
+  end)
+
+  -- Measures a small curve; what stands for gnuplot keeps what it is told.
+  -- Gives that, the data, both nil without, what was said, and the status.
+  local function plot(environment)
+    local gnuplot = helper.path "gnuplot"
+    local folder, drawn = gnuplot:match "^(.*)/", helper.path "drawn"
+    files.write(gnuplot, ([[#!/bin/sh
+      tee %s | sed -n 's/^set output "\(.*\)"/\1/p' | xargs touch]])
+      :format(drawn))
+    local text, status = files.run(([[chmod +x %s; PATH=%s:$PATH PLOTS=%s \
+      MOONFORK=%s %s timeout 60 bench/plot --quick chunk]]):format(gnuplot,
+      folder, folder, files.quote(helper.program), environment or ""))
+    return files.read(drawn), files.read(folder .. "/quick-chunk.dat"), text,
+      status
+  end
+
+  it("draws Python's lines beside those of the same names, dashed", function()
+    local drawn, data, text, status = plot()
+    assert.equal(0, status, text)
+    local names = names_of(data)
+    assert.equal(9, #names)
+    for i = 0, 2 do
+      assert.equal("Python, " .. names[2 * i + 1], names[7 + i])
+      for index, dashes in pairs{ [2 * i] = "1", [6 + i] = "(9, 5)" } do
+        assert.truthy(drawn:find(('index %d with linespoints linewidth 1.5 \z
+          pointsize 0.5 linetype %d dashtype %s pointtype %d title "%s"')
+          :format(index, i + 1, dashes, dashes == "1" and 7 or 6,
+            names[2 * i + 1]), 1, true), drawn)
+      end
+    end
+    assert.truthy(drawn:find "Moonfork.*none given.*Python")
+  end)
+
+  it("draws without Python where there is none", function()
+    local drawn, data, text, status = plot "PYTHON=/nowhere/python3"
+    assert.equal(0, status, text)
+    assert.equal(6, #names_of(data))
+    assert.truthy(drawn:find "index 5 with" and not drawn:find "Python}", drawn)
+  end)
+
+  it("fails and draws nothing when a peer fails", function()
+    local drawn, data, _, status = plot "PYTHON=false"
+    assert.equal(1, status)
+    assert.is_nil(drawn)
+    assert.is_nil(data)
   end)
 end)
 

@@ -1,10 +1,10 @@
 """support.py - the report, the median and the streams that the Python peers
 share. Every script prints lines of NAME VALUE UNIT, under the names that the
-workloads of the same file name use, and fails with a traceback otherwise.
+workloads of the same file name use (a curve: blocks, by `block`), and fails
+with a traceback otherwise.
 SPDX-License-Identifier: MIT
 """
 
-import statistics
 import time
 
 now = time.monotonic
@@ -15,6 +15,14 @@ def report(name, value, unit):
     print(f"{name} {value:.6g} {unit}", flush=True)
 
 
+def block(name, points):
+    """Prints a line of a curve: its name, its points, and two empty lines."""
+    print(f'"{name}"')
+    for x, y in points:
+        print(f"{x} {y:.4g}", flush=True)
+    print("\n", flush=True)
+
+
 def check(ok, what):
     if not ok:
         raise AssertionError(f"wrong answer: {what}")
@@ -22,6 +30,8 @@ def check(ok, what):
 
 def median_time(action, times):
     """The median seconds of `times` calls of action."""
+    import statistics  # only here: a child by spawn reads this file too
+
     values = []
     for _ in range(times):
         began = now()
