@@ -65,9 +65,9 @@ int alloc_contains(uint64_t offset);
 int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
                          uint64_t *block);
 
-/* The same in no list: the transaction has to put it somewhere. Its bytes behind
-   the head may be written before the commit when it is a small one: nobody
-   looks at those of a free block. */
+/* The same in no list: the transaction has to put it somewhere. The bytes of a
+   small one behind its head may be written before the commit, as nobody looks
+   at those of a free block. */
 int alloc_loose_in_transaction(size_t size, enum block_kind kind,
                                uint64_t *block);
 

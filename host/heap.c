@@ -27,7 +27,7 @@ struct heap_header *heap;
 char *heap_base;
 static int descriptor = -1;
 static unsigned logged; /* stores of the transaction under way */
-static uint64_t filter; /* a bit for each of them, by its word */
+static uint64_t filter; /* a bit for each of them: who has none is not there */
 
 /* Maps `size` bytes of the descriptor. */
 static int map(uint64_t size)
@@ -177,8 +177,8 @@ void heap_begin(void)
   filter = 0;
 }
 
-/* Spread by Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4).
- */
+/* One of 64 for a word, by Fibonacci hashing (Knuth, The Art of Computer
+   Programming 3, 6.4). */
 static uint64_t filter_bit(uint64_t at)
 {
   return UINT64_C(1) << ((at >> 3) * UINT64_C(0x9e3779b97f4a7c15) >> 58);

@@ -245,5 +245,5 @@ void luaheap_enter_child(int frozen)
   if (!small.on) return;
   memset(small.runs, 0, sizeof small.runs);
   memset(small.classes, 0, sizeof small.classes);
-  if (frozen) luaheap_arena_enter_child(&small.piece);
+  luaheap_arena_enter_child(&small.piece, frozen);
 }

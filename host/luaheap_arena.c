@@ -8,7 +8,8 @@
 #define PAGE ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
 #define FIRST ((size_t)1 << 20)       /* static memory, in all */
-#define FIRST_STEP ((size_t)16 << 10) /* of which so much is made ready */
+#define FIRST_STEP ((size_t)16 << 10) /* of which so much is made ready, */
+#define CHILD_STEP ((size_t)4 << 10)  /* or in a child */
 #define STEP ((size_t)64 << 20)       /* reserved memory is taken in steps */
 #define RESERVED ((size_t)1 << 40)
 
@@ -19,7 +20,9 @@ static char *first_end = first;                   /* made ready so far */
 static char *first_limit = first + FIRST / 4 * 3; /* leaves some to children */
 static struct luaheap_range reserve;              /* empty: none yet */
 static int refused;                               /* there can be none */
-static char *next; /* what was not taken of the reserve begins here */
+static char *next;  /* what was not taken of the reserve begins here */
+static char *start; /* where it did when this process began */
+static size_t step = FIRST_STEP;
 
 struct luaheap_range luaheap_arena_own[2] = {
     [IN_FIRST] = {.from = (uintptr_t)first, .size = FIRST}};
@@ -45,7 +48,7 @@ static int extend_first(struct luaheap_piece *piece, size_t size)
 {
   if (piece->at == NULL) piece->at = piece->end = first;
   if (size > (size_t)(first_limit - piece->at)) return -1;
-  char *end = round_up(piece->at + size, FIRST_STEP);
+  char *end = round_up(piece->at + size, step);
   if (end > first_limit) end = first_limit;
   make_ready(piece->end, end);
   piece->end = first_end = end;
@@ -72,6 +75,7 @@ static int make_reserve(void)
   if (base == MAP_FAILED) return -1;
   refused = 0;
   next = round_up(base, HUGE_PAGE);
+  start = next;
   reserve.from = (uintptr_t)next;
   reserve.size = RESERVED - (size_t)(next - base);
   luaheap_arena_own[IN_RESERVE] = reserve;
@@ -98,7 +102,7 @@ int luaheap_arena_extend(struct luaheap_piece *piece, size_t size)
 
 int luaheap_arena_is_small(void)
 {
-  return next == (char *)luaheap_arena_own[IN_RESERVE].from;
+  return next == start;
 }
 
 int luaheap_arena_has(const void *block)
@@ -107,14 +111,23 @@ int luaheap_arena_has(const void *block)
          (uintptr_t)block - reserve.from < reserve.size;
 }
 
-void luaheap_arena_enter_child(struct luaheap_piece *piece)
+/* All that was cut so far is another's. */
+static void disown(size_t left)
 {
-  size_t left = (size_t)(first + FIRST - first_end);
   struct luaheap_range *own = luaheap_arena_own;
   own[IN_FIRST] =
       (struct luaheap_range){.from = (uintptr_t)first_end, .size = left};
   own[IN_RESERVE].size -= (uintptr_t)next - own[IN_RESERVE].from;
   own[IN_RESERVE].from = (uintptr_t)next;
+}
+
+void luaheap_arena_enter_child(struct luaheap_piece *piece, int frozen)
+{
+  if (!frozen && luaheap_arena_is_small()) return;
+  size_t left = (size_t)(first + FIRST - first_end);
+  if (frozen) disown(left);
+  start = next;
+  step = CHILD_STEP;
   first_limit = round_down(first_end + left / 4 * 3, PAGE);
   piece->at = piece->end = first_end;
 }

@@ -47,8 +47,9 @@ static inline int luaheap_arena_owns(const void *block)
 /* Whether a block was cut from here, by this process or by those before. */
 int luaheap_arena_has(const void *block);
 
-/* In a forked child: all that was cut so far is inherited. What is cut from now
-   on stands in pages of the child's own. */
-void luaheap_arena_enter_child(struct luaheap_piece *piece);
+/* In a forked child: what is cut from now on stands in static memory again, not
+   in a huge page that the child would have to copy or to fill for a few blocks.
+   `frozen`: none of what was cut so far is this process's. */
+void luaheap_arena_enter_child(struct luaheap_piece *piece, int frozen);
 
 #endif

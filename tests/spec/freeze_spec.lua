@@ -54,6 +54,35 @@ local function number_of(source, options)
   return tonumber(output)
 end
 
+describe("an idle child", function()
+  before_each(helper.before)
+  after_each(helper.after)
+  teardown(helper.clean)
+
+  -- In steps that come near each end of a huge page on the way.
+  measured("has little memory to itself, whatever its parent has", function()
+    local output, errors, status = helper.run [[
+      local mp = require "moonfork"
+      local heap, most = {}, 0
+      for _ = 1, 60 do
+        for _ = 1, 1000 do heap[#heap + 1] = { #heap } end
+        local p = mp.run(function()
+          local kib = 0
+          for line in io.lines "/proc/self/smaps_rollup" do
+            kib = kib + (tonumber(line:match "^Private_%w+:%s+(%d+) kB") or 0)
+          end
+          return kib
+        end)
+        most = math.max(most, (p:result()))
+      end
+      print(most)
+    ]]
+    assert.equal("", errors)
+    assert.equal(0, status)
+    assert.is_true(tonumber(output) < 400, output)
+  end)
+end)
+
 describe("mp.freeze", function()
   before_each(helper.before)
   after_each(helper.after)
