@@ -89,11 +89,12 @@ static int null_device(void)
   return null;
 }
 
-/* Negative: there is no descriptor left. */
+/* Takes a descriptor, of what is there at hand. Negative: there is none left. */
 static int take_one(void)
 {
   int null = null_device();
-  return null < 0 ? null : fcntl(null, F_DUPFD_CLOEXEC, 0);
+  return null < 0 ? open("/", O_PATH | O_CLOEXEC)
+                  : fcntl(null, F_DUPFD_CLOEXEC, 0);
 }
 
 int fdio_reserve(void)
