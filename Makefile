@@ -49,15 +49,17 @@ LIBS    = -lm -ldl
 # What only the program has, what only the module has, and what both share.
 SOURCES   := $(wildcard host/*.c)
 STEMS     := $(patsubst host/%.c,%,$(SOURCES)) embedded
-FOR_MAIN   = main prompt
+FOR_MAIN   = main prompt machine
 FOR_MODULE = module
 SHARED     = $(filter-out $(FOR_MAIN) $(FOR_MODULE),$(STEMS))
 
 # Behind all others those that have large static memory, so that what a child
-# writes to of the rest's is in one page and not on both sides of that.
+# writes to of the rest's is in one page and not on both sides of that. At the
+# very end what says where Lua stands, which follows.
 FIRST   = slot parcel
 LARGE   = process target luaheap_arena
-ORDERED = $(FIRST) $(filter-out $(FIRST) $(LARGE),$(STEMS)) $(LARGE)
+ORDERED = $(FIRST) $(filter-out $(FIRST) $(LARGE) machine,$(STEMS)) $(LARGE) \
+          machine
 OBJECTS = $(patsubst %,$(OUT)/obj/%.o,$(filter-out $(FOR_MODULE),$(ORDERED)))
 PARTS   = $(SHARED:%=$(OUT)/obj/%.o)
 PIC     = $(patsubst %,$(OUT)/pic/%.o,$(filter-out $(FOR_MAIN),$(STEMS)))

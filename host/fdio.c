@@ -89,7 +89,7 @@ static int null_device(void)
   return null;
 }
 
-/* Takes a descriptor, of what is there at hand. Negative: there is none left. */
+/* Takes a descriptor, whichever. Negative: there is none left. */
 static int take_one(void)
 {
   int null = null_device();

@@ -50,6 +50,11 @@ struct class {
    cache and few pages. */
 #define RUN ((size_t)64 << 10)
 
+/* The smallest classes share their runs: a table, the one entry of its hash or
+   the first few of its array stand side by side, as they are looked at. */
+#define TINY ((size_t)64)
+#define TINY_CLASS (TINY / UNIT - 1)
+
 static struct {
   int on;
   unsigned char runs[CLASSES]; /* how often a run was doubled */
@@ -88,6 +93,7 @@ static inline unsigned classify(size_t size, size_t *whole)
 static size_t next_run(unsigned index, size_t whole)
 {
   if (luaheap_arena_is_small()) return whole;
+  if (index == TINY_CLASS) whole = TINY;
   size_t size = whole << small.runs[index];
   if (size > RUN) return RUN / whole * whole;
   small.runs[index]++;
@@ -111,7 +117,8 @@ static int add_run(struct class *class, size_t whole)
 
 static void *cut(struct class *class, size_t whole, size_t size)
 {
-  if (class->at == class->end && add_run(class, whole) != 0)
+  if (whole <= TINY) class = &small.classes[TINY_CLASS];
+  if ((size_t)(class->end - class->at) < whole && add_run(class, whole) != 0)
     return malloc(size);
   void *block = class->at;
   class->at += whole;
