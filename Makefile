@@ -220,7 +220,7 @@ bench: ## measure against the physical floor and the peers, 5 minutes
 	$(MAKE) -j$(JOBS) all floor
 	./moonfork bench/run.lua
 
-bench-full: ## the same with all that takes long, and the curves, half an hour
+bench-full: ## the same with all that takes long, and the curves, 15 minutes
 	scripts/setup build test bench
 	$(MAKE) -j$(JOBS) all floor
 	./moonfork bench/run.lua --full --seconds 900
