@@ -53,8 +53,8 @@ FOR_MAIN   = main prompt machine
 FOR_MODULE = module
 SHARED     = $(filter-out $(FOR_MAIN) $(FOR_MODULE),$(STEMS))
 
-# Behind all others those that have large static memory, so that what a child
-# writes to of the rest's is in one page and not on both sides of that. At the
+# What a child writes to of the program's variables shall be in one page: two of
+# those first, and behind all others those that have large static memory. At the
 # very end what says where Lua stands, which follows.
 FIRST   = slot parcel
 LARGE   = process target luaheap_arena

@@ -158,7 +158,8 @@ int alloc_in_transaction(size_t size, enum block_kind kind, uint64_t *list,
   return rc;
 }
 
-void alloc_populate(uint64_t from, uint64_t size)
+/* Maps the pages of [from, from + size) into this process, to be written. */
+static void populate(uint64_t from, uint64_t size)
 {
   uint64_t start = from / PAGE * PAGE;
   uint64_t end = (from + size + PAGE - 1) / PAGE * PAGE;
@@ -172,9 +173,9 @@ static void warm_up(uint64_t offset, size_t size)
 {
   struct block *block = block_at(offset);
   if (is_large(block_class(block->meta)))
-    alloc_populate(offset, size + sizeof *block);
+    populate(offset, size + sizeof *block);
   else if (offset / STEP != (offset + size + sizeof *block) / STEP)
-    alloc_populate(offset / STEP * STEP, STEP);
+    populate(offset / STEP * STEP, STEP);
 }
 
 void alloc_warm_up(uint64_t block, size_t size)
@@ -206,7 +207,7 @@ void alloc_clear(uint64_t offset, size_t from, size_t to)
 {
   uint64_t meta = block_at(offset)->meta;
   if (is_large(block_class(meta)) && meta & COLD && to > PAGE) {
-    alloc_populate(offset, to);
+    populate(offset, to);
     to = PAGE;
   }
   if (from < to) memset((char *)block_at(offset) + from, 0, to - from);

@@ -104,7 +104,4 @@ size_t alloc_room(uint64_t block);
    there is nothing to do: to be called whenever a process waits or frees. */
 void alloc_trim(uint64_t *owned);
 
-/* Maps the pages of [from, from + size) into this process, to be written. */
-void alloc_populate(uint64_t from, uint64_t size);
-
 #endif

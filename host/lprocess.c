@@ -85,9 +85,12 @@ static const char *find_source(lua_State *L, int index,
   const char *problem = find_problem(L, process);
   if (problem || process->child.ended) return problem;
   int fd = child_open_pidfd(&process->child);
-  if (fd < 0)
-    return lua_pushfstring(L, "process '%s' gets no descriptor: %s",
-                           process->name, strerror(-fd));
+  if (fd < 0) {
+    const char *what =
+        lua_pushfstring(L, "process '%s' cannot be waited for: %s",
+                        process->name, "pidfd_open");
+    return lsupport_push_failure(L, what, fd);
+  }
   source->fds[source->fd_count++] = fd;
   return NULL;
 }

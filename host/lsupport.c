@@ -69,14 +69,21 @@ static void push_limit(lua_State *L, int error)
   lua_pushliteral(L, "");
 }
 
-_Noreturn void lsupport_fail(lua_State *L, const char *what, int rc)
+const char *lsupport_push_failure(lua_State *L, const char *what, int rc)
 {
   int error = -rc;
   const char *name = strerrorname_np(error);
-  luaL_where(L, 1);
   lua_pushfstring(L, "%s: %s (%s)", what, strerror(error), name ? name : "?");
   push_limit(L, error);
-  lua_concat(L, 3);
+  lua_concat(L, 2);
+  return lua_tostring(L, -1);
+}
+
+_Noreturn void lsupport_fail(lua_State *L, const char *what, int rc)
+{
+  luaL_where(L, 1);
+  lsupport_push_failure(L, what, rc);
+  lua_concat(L, 2);
   lua_error(L);
   __builtin_unreachable();
 }

@@ -19,6 +19,9 @@ int lsupport_answer(lua_State *L, const char *word);
    by name, and the limit that was hit, if it is one. `rc` is -errno. */
 _Noreturn void lsupport_fail(lua_State *L, const char *what, int rc);
 
+/* Pushes that message, without the caller's line, and gives it. */
+const char *lsupport_push_failure(lua_State *L, const char *what, int rc);
+
 /* Adds the caller's line to the message at the top and raises it. `level` as
    in luaL_where; what is no string is raised as it is. */
 _Noreturn void lsupport_raise(lua_State *L, int level);

@@ -431,6 +431,29 @@ for _, method in ipairs(helper.methods) do
       assert.same({ "works", "0", "1" }, { list[2], list[3], list[4] })
     end)
 
+    it("for want of descriptors keeps nothing but waits with an end", function()
+      local output, errors, status = run(method, [[
+        local q, files = mp.Queue(), {}
+        local p = context.run(function() q:get() end)
+        while true do
+          local file = io.open "/dev/null"
+          if not file then break end
+          files[#files + 1] = file
+        end
+        print(select(2, pcall(p.join, p, 0.05)))
+        print(select(2, pcall(mp.wait, { p }, 0.05)))
+        print(p:is_alive(), select(2, p:join(0)))
+        q:put(1)
+        print(p:join(), p.exitcode)
+      ]], { before = "ulimit -n 40" })
+      assert.equal(0, status, errors)
+      local list = lines(output)
+      for i = 1, 2 do
+        assert.matches("pidfd_open: .*EMFILE.*ulimit %-n: 40", list[i])
+      end
+      assert.same({ "true\ttimeout", "true\t0" }, { list[3], list[4] })
+    end)
+
     within("for want of memory is an error, and the next works", function()
       local output, errors, status = run(method, [[
         local q = mp.Queue()

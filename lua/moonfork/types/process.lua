@@ -50,7 +50,8 @@ function Process:start() end
 ---@param timeout number? seconds; nil waits for ever, 0 or less does not wait
 ---@return true|nil ended true once it has ended
 ---@return string? reason "timeout" when it has not
----@raises before the start and after `close`
+---@raises before the start and after `close`; with a timeout, when no file
+---descriptor is left to wait with
 function Process:join(timeout) end
 
 ---Waits until it has ended and gives what its target returned. May be called
